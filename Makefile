@@ -1,0 +1,80 @@
+# scopegate's commands; users and CI use the same ones. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CACHE := $(abspath .cache)
+OPA_VERSION := v1.22.2
+OPA := $(CACHE)/go/opa-$(OPA_VERSION)/bin/opa
+
+.PHONY: help demo test soak lint bench proto policies lock clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo ## run the gate for real: issuer, tool, Envoy, sidecar; KEEP=1 leaves it running
+	@KEEP=$(KEEP) $(BIN)/python -m examples.demo
+
+test: $(VENV)/.dev $(OPA) ## run every test, real Envoy and real OPA included
+	@SCOPEGATE_OPA=$(OPA) $(BIN)/python -m pytest $(ARGS)
+
+soak: $(VENV)/.dev $(OPA) ## run the long tests and write their dated results into docs/
+	@SCOPEGATE_OPA=$(OPA) $(BIN)/python -m tests.soak
+
+lint: $(VENV)/.dev $(OPA) ## formatting, lint, types, import rules, generated files up to date
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+	@$(OPA) fmt --fail --list policies
+	@$(OPA) check --strict --schema policies/schema policies
+	@$(BIN)/python -m tests.generated --check
+
+bench: $(VENV)/.dev ## measure checks per second and CPU per check; PEER=DIR adds the peer's binaries
+	@$(BIN)/python -m bench $(PEER)
+
+proto: $(VENV)/.dev ## generate the protobuf classes from proto/
+	@$(BIN)/python -m grpc_tools.protoc -I proto \
+		--python_out=sidecar/envoy_api/generated --pyi_out=sidecar/envoy_api/generated \
+		ext_authz.proto
+
+policies: $(OPA) ## test, check and format-check the policies with stock OPA
+	@$(OPA) fmt --fail --list policies
+	@$(OPA) check --strict --schema policies/schema policies
+	@$(OPA) test --verbose policies
+
+lock: $(VENV)/.dev ## resolve the dependencies again, with hashes
+	@for extra in "run" "demo --group demo -c requirements/run.lock" \
+			"dev --group dev -c requirements/demo.lock"; do \
+		set -- $$extra; name=$$1; shift; \
+		$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+			--no-header --no-annotate pyproject.toml "$$@" -o requirements/$$name.lock || exit 1; \
+	done
+
+clean: ## remove what these commands made
+	@rm -rf $(VENV) $(CACHE) .run .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# Installed from the locks, hashes checked, and again only when a lock changed. The second stamp
+# implies the first: every lock contains the one before it.
+$(VENV)/.demo: requirements/demo.lock pyproject.toml
+	@test -f $(VENV)/.dev && touch $@ || $(MAKE) --no-print-directory install WHAT=demo STAMP=$@
+
+$(VENV)/.dev: requirements/dev.lock pyproject.toml
+	@$(MAKE) --no-print-directory install WHAT=dev STAMP=$@
+
+.PHONY: install
+install:
+	@echo "installing requirements/$(WHAT).lock into $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements/$(WHAT).lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+# Built once per version; Go checks the module against its checksum database.
+$(OPA):
+	@echo "building OPA $(OPA_VERSION) (about a minute, once)"
+	@GOBIN=$(dir $@) go install github.com/open-policy-agent/opa@$(OPA_VERSION)

@@ -1,0 +1,93 @@
+"""One check as one flat record: an allow-list of fields, so that nothing else can get in.
+
+Never in it: a token, a header's value, a query, a body, an argument. What a caller controls is cut
+to a length, and anything shaped like a JWT is masked wherever it turns up.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from sidecar.core.model import Refused, Verdict
+
+_LONGEST: Final = 256
+# A JOSE header begins with "{" and a quote or white space, in base64url "ey" or "ew".
+_JWT: Final = re.compile(r"e[yw][A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*")
+
+
+def record_of(verdict: Verdict) -> dict[str, str | list[str]]:
+    """What is kept of a check; a field that does not apply is absent.
+
+    ``decision`` is one of allow, sanitize, deny, approval_needed; ``reason`` is a code word of
+    ``core.reasons``; ``skipped`` names the questions that an outage left unanswered.
+    """
+    fields: dict[str, str] = {"decision": outcome(verdict)}
+    if isinstance(verdict.decision, Refused):
+        refused = verdict.decision
+        fields |= {
+            "reason": refused.reason.word,
+            "detail": refused.detail,
+            "approval_id": refused.approval_id,
+        }
+    if verdict.ruling is not None:
+        fields |= {"policy_reason": verdict.ruling.reason, "policy_detail": verdict.ruling.detail}
+    fields |= _what(verdict) | _who(verdict)
+    record: dict[str, str | list[str]] = {k: _safe(v) for k, v in fields.items() if v}
+    if verdict.skipped:
+        record["skipped"] = [dependency.value for dependency in verdict.skipped]
+    return record
+
+
+def outcome(verdict: Verdict) -> str:
+    """The action's word, as in policy: allow, sanitize, deny or approval_needed."""
+    decision = verdict.decision
+    if isinstance(decision, Refused):
+        return "approval_needed" if decision.approval_id else "deny"
+    return "sanitize" if decision.sanitized else "allow"
+
+
+def _what(verdict: Verdict) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    if verdict.request is not None:
+        request = verdict.request
+        fields |= {
+            "request_id": request.id,
+            "method": request.method,
+            "host": request.host,
+            "path": request.path,
+            "lane": request.marker.lane,
+            "source": request.peer.principal or request.peer.address,
+        }
+    if verdict.call is not None:
+        call = verdict.call
+        fields |= {
+            "route": call.route,
+            "access": call.access.value,
+            "scope": str(call.scope),
+            "server": call.server,
+        }
+        if call.tool is not None:
+            fields |= {"rpc_method": call.tool.method, "tool": call.tool.name}
+    return fields
+
+
+def _who(verdict: Verdict) -> dict[str, str]:
+    agent = verdict.agent
+    if agent is None:
+        return {}
+    return {
+        "issuer": agent.issuer,
+        "tenant": agent.tenant,
+        "subject": agent.subject,
+        "agent": agent.agent,
+        "task": agent.task,
+        "session": agent.session,
+        "jti": agent.jti,
+        "kid": agent.kid or "",
+    }
+
+
+def _safe(text: str) -> str:
+    masked = _JWT.sub("[token]", text)
+    return masked if len(masked) <= _LONGEST else masked[:_LONGEST] + "…"

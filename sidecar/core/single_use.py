@@ -1,0 +1,54 @@
+"""(8) What a call uses up if it passes, as a value; the ledger makes it true.
+
+A token normally serves many calls. It is claimed when the token says so, the route or tool says
+so, or the ruling says so; a call that does not pass uses up nothing.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Final
+
+from sidecar.core.model import (
+    Agent,
+    Allowed,
+    Call,
+    Claim,
+    Conflict,
+    Decision,
+    Dependency,
+    Effects,
+    Ruling,
+)
+from sidecar.core.reasons import Reason
+
+CONFLICT_REASON: Final = MappingProxyType(
+    {Conflict.CLAIMED_BEFORE: Reason.REPLAYED, Conflict.QUOTA: Reason.QUOTA_EXCEEDED}
+)
+
+
+def effects_of(decision: Decision, ruling: Ruling, call: Call, agent: Agent) -> Effects:
+    """What committing this decision has to make true."""
+    asked = agent.single_use or call.single_use or ruling.single_use
+    if not asked or not isinstance(decision, Allowed):
+        return Effects()
+    tag = _digest(agent.issuer, agent.tenant)
+    claim = Claim(
+        # The braces are a hash tag: all keys of an issuer's tenant live on one node of a cluster.
+        key=f"{{{tag}}}:jti:{_digest(agent.issuer, agent.jti)}",
+        owner=f"{{{tag}}}:agent:{_digest(agent.issuer, agent.tenant, agent.agent)}",
+        until=agent.usable_until,
+        dependency=Dependency.REPLAY_OF_SINGLE_USE_TOKEN if agent.single_use else Dependency.REPLAY,
+    )
+    return Effects(claims=(claim,))
+
+
+def _digest(*parts: str) -> str:
+    """A hash of length-prefixed parts: ("a:b", "c") and ("a", "b:c") differ."""
+    hashed = sha256()
+    for part in parts:
+        raw = part.encode()
+        hashed.update(len(raw).to_bytes(4, "big"))
+        hashed.update(raw)
+    return hashed.hexdigest()[:32]

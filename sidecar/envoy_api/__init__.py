@@ -1,0 +1,1 @@
+"""Envoy's protobuf messages, and the only code that touches them."""

@@ -1,0 +1,67 @@
+"""(8) What a call uses up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sidecar.core.model import Action, Allowed, Dependency, Effects, Refused, Ruling
+from sidecar.core.reasons import Reason
+from sidecar.core.single_use import effects_of
+from tests.values import make_agent, make_call
+
+PASSES = Allowed((), ())
+ALLOW = Ruling(Action.ALLOW)
+
+
+def effects(*, agent: dict[str, Any] | None = None, **call: Any) -> Effects:
+    return effects_of(PASSES, ALLOW, make_call(**call), make_agent(**agent or {}))
+
+
+def test_effects_are_none_for_an_ordinary_token() -> None:
+    """A token normally serves many calls."""
+    assert not effects()
+
+
+def test_effects_are_none_when_the_call_does_not_pass() -> None:
+    """A refused call burns nothing, whoever asked for single use."""
+    refused = Refused(Reason.POLICY_DENIED)
+
+    assert not effects_of(refused, ALLOW, make_call(single_use=True), make_agent(single_use=True))
+
+
+@pytest.mark.parametrize(
+    ("agent", "call", "ruling", "dependency"),
+    [
+        ({"single_use": True}, {}, ALLOW, Dependency.REPLAY_OF_SINGLE_USE_TOKEN),
+        ({}, {"single_use": True}, ALLOW, Dependency.REPLAY),
+        ({}, {}, Ruling(Action.ALLOW, single_use=True), Dependency.REPLAY),
+        ({"single_use": True}, {"single_use": True}, ALLOW, Dependency.REPLAY_OF_SINGLE_USE_TOKEN),
+    ],
+)
+def test_effects_claim_the_token_when_token_route_or_ruling_says_so(
+    agent: dict[str, Any], call: dict[str, Any], ruling: Ruling, dependency: Dependency
+) -> None:
+    """Only a token's own word makes silence a refusal for reads too."""
+    found = effects_of(PASSES, ruling, make_call(**call), make_agent(**agent))
+
+    assert [claim.dependency for claim in found.claims] == [dependency]
+    assert found.claims[0].until == make_agent().usable_until
+
+
+def test_effects_keep_issuers_and_jtis_apart() -> None:
+    """("a:b", "c") and ("a", "b:c") are two tokens."""
+    keys = {
+        effects(agent={"issuer": issuer, "jti": jti, "single_use": True}).claims[0].key
+        for issuer, jti in [("a:b", "c"), ("a", "b:c"), ("a", "bc"), ("ab", "c")]
+    }
+
+    assert len(keys) == 4
+
+
+def test_effects_share_a_hash_tag_within_a_tenant() -> None:
+    """All keys of an issuer's tenant live on one node of a cluster."""
+    claim = effects(agent={"single_use": True}).claims[0]
+
+    assert claim.key.split("}")[0] == claim.owner.split("}")[0]

@@ -1,0 +1,88 @@
+"""Values for tests: complete, plain, and changed by keyword."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sidecar.core.model import (
+    Access,
+    Agent,
+    Call,
+    Marker,
+    Peer,
+    Protocol,
+    Request,
+    Rewrite,
+    Scope,
+)
+
+ISSUER = "https://issuer.example"
+NOW = 1_800_000_000.0
+
+REQUEST = Request(
+    id="req-1",
+    method="GET",
+    scheme="https",
+    host="tools.example",
+    path="/customers/7",
+    segments=("customers", "7"),
+    raw_query="",
+    query=(),
+    headers={"authorization": (b"Bearer a.b.c",)},
+    body=b"",
+    marker=Marker("customers", "open", "none", "0" * 16),
+    peer=Peer("192.0.2.7"),
+)
+
+CALL = Call(
+    request=REQUEST,
+    route="customers",
+    protocol=Protocol.HTTP,
+    access=Access.READ,
+    audience="tools",
+    tenant=None,
+    scope=Scope("read", "customers", "7"),
+    single_use=False,
+    forward_token=False,
+    rewrite=Rewrite.NONE,
+    params={"customer": "7"},
+    tool=None,
+    server="",
+)
+
+AGENT = Agent(
+    issuer=ISSUER,
+    tenant="acme",
+    subject="agent-1",
+    agent="agent-1",
+    task="task-1",
+    session="",
+    scopes=(Scope("read", "customers", "*"),),
+    jti="jti-1",
+    kid="key-1",
+    issued_at=NOW - 10,
+    expires_at=NOW + 290,
+    usable_until=NOW + 295,
+    single_use=False,
+)
+
+
+def make_call(
+    *, raw_query: str = "", headers: dict[str, bytes] | None = None, **changes: Any
+) -> Call:
+    """A call of ``CALL``'s kind; ``raw_query`` and ``headers`` change its request."""
+    request = CALL.request
+    if raw_query:
+        split = [pair.partition("=") for pair in raw_query.split("&")]
+        pairs = tuple((name, value) for name, _, value in split)
+        request = replace(request, raw_query=raw_query, query=pairs)
+    if headers:
+        extra = {name: (value,) for name, value in headers.items()}
+        request = replace(request, headers={**request.headers, **extra})
+    return replace(CALL, request=request, **changes)
+
+
+def make_agent(**changes: Any) -> Agent:
+    """An agent of ``AGENT``'s kind."""
+    return replace(AGENT, **changes)
