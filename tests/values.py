@@ -86,3 +86,17 @@ def make_call(
 def make_agent(**changes: Any) -> Agent:
     """An agent of ``AGENT``'s kind."""
     return replace(AGENT, **changes)
+
+
+class StillClock:
+    """Stands at ``NOW``; a monotonic clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.wall = NOW
+        self.ticks = 1000.0
+
+    def now(self) -> float:
+        return self.wall
+
+    def monotonic(self) -> float:
+        return self.ticks

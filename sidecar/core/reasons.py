@@ -113,7 +113,6 @@ class Reason(Enum):
     )
 
     # our own troubles
-    NOT_READY = _unavailable("not_ready", "Authorization is starting.")
     OVERLOADED = _unavailable("overloaded", "Authorization is overloaded.")
     DEADLINE_EXCEEDED = _unavailable("deadline_exceeded", "Authorization took too long.")
     KEYS_UNAVAILABLE = _unavailable("keys_unavailable", "The issuer's keys are not available.")

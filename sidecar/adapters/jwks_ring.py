@@ -1,0 +1,176 @@
+"""One issuer's keys over time: refreshed ahead of need, held through failures, never too old.
+
+Nothing but a good document replaces a ring. There is one fetch in flight at most, in a task of
+its own: the schedule and every caller share it, and a caller who leaves does not end it. Callers
+can bring about one fetch per cool-down, however it ends and whatever they send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from sidecar.adapters.jwks_fetch import Fetched, FetchFailed, KeyLimits, KeySource
+from sidecar.core.keyring import BadKeySet, KeyRing, parse_jwks
+from sidecar.core.model import Dependency, Key, Unavailable
+from sidecar.ports import Clock
+
+_MIN_REFRESH_S: Final = 1.0
+_FIRST_RETRY_S: Final = 1.0
+_MAX_DOUBLINGS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class KeySetStatus:
+    """What metrics say of one issuer's keys; the counters only grow."""
+
+    age_s: float | None
+    """Seconds since the issuer last confirmed the keys in use; None when there never were any."""
+    keys: int
+    """Usable keys; 0 when they are over the age limit."""
+    skipped: int
+    """Published keys that are not meant for us."""
+    fetches: int
+    not_modified: int
+    failures: int
+
+
+class IssuerRing:
+    """The current ring of one issuer, and what keeps it current."""
+
+    def __init__(
+        self,
+        source: KeySource,
+        limits: KeyLimits,
+        clock: Clock,
+        fetch: Callable[[str | None], Awaitable[Fetched]],
+        random: Callable[[], float],
+    ) -> None:
+        self._source = source
+        self._limits = limits
+        self._clock = clock
+        self._fetch = fetch
+        self._random = random
+        self._log = structlog.get_logger().bind(issuer=source.name)
+        self._ring: KeyRing | None = None
+        self._version: str | None = None
+        self._confirmed_at = 0.0
+        self._fresh_s: float | None = None
+        self._flight: asyncio.Task[None] | None = None
+        self._cool_at = -math.inf
+        self._failed_in_a_row = 0
+        self._fetches = self._not_modified = self._failures = 0
+
+    def find(self, kid: str | None) -> Key | None:
+        """Look into the ring. Raises ``Unavailable(KEYS)`` when there is no usable one."""
+        ring = self._usable()
+        if ring is None:
+            raise Unavailable(Dependency.KEYS, f"no usable keys of {self._source.name}")
+        return ring.find(kid)
+
+    async def ask_again(self, *, deadline: float) -> None:
+        """Wait for the fetch in flight, or for the one that callers may start now, if any."""
+        now = self._clock.monotonic()
+        if now < self._cool_at and not self.in_flight():
+            return
+        flight = self.fly(then_cool=True)
+        patience = min(deadline - now, self._limits.wait_s)
+        if patience > 0:
+            await asyncio.wait({flight}, timeout=patience)  # leaves the flight alone, as a shield
+
+    async def keep_fresh(self, sleep: Callable[[float], Awaitable[None]]) -> None:
+        """Refresh on schedule, until cancelled."""
+        while True:
+            await sleep(self._next_in())
+            await asyncio.wait({self.fly()})
+
+    def fly(self, *, then_cool: bool = False) -> asyncio.Task[None]:
+        """Return the fetch in flight, started now if there is none. It never raises.
+
+        With ``then_cool`` the one that is started now ends in a cool-down.
+        """
+        if self._flight is None or self._flight.done():
+            # Its log lines belong to no caller: it starts in a context of its own.
+            self._flight = asyncio.create_task(
+                self._refresh(then_cool=then_cool), context=contextvars.Context()
+            )
+        return self._flight
+
+    def in_flight(self) -> bool:
+        """Whether a fetch is under way."""
+        return self._flight is not None and not self._flight.done()
+
+    @property
+    def document(self) -> bytes | None:
+        """The usable JWK Set as it was published, or None."""
+        ring = self._usable()
+        return None if ring is None else ring.document
+
+    @property
+    def status(self) -> KeySetStatus:
+        """What there is to measure."""
+        usable = self._usable()
+        return KeySetStatus(
+            age_s=None if self._ring is None else self._age(),
+            keys=0 if usable is None else usable.size,
+            skipped=0 if usable is None else len(usable.skipped),
+            fetches=self._fetches,
+            not_modified=self._not_modified,
+            failures=self._failures,
+        )
+
+    def _usable(self) -> KeyRing | None:
+        return self._ring if self._age() <= self._limits.max_age_s else None
+
+    def _age(self) -> float:
+        return self._clock.monotonic() - self._confirmed_at
+
+    def _next_in(self) -> float:
+        """Seconds until the next fetch; spread, so that many sidecars do not ask at once."""
+        if self._failed_in_a_row:
+            doublings = min(self._failed_in_a_row - 1, _MAX_DOUBLINGS)
+            longest = min(self._limits.refresh_s, self._limits.cooldown_s)
+            return min(longest, _FIRST_RETRY_S * 2.0**doublings) * (1 + self._random()) / 2
+        period = min(self._limits.refresh_s, self._fresh_s or self._limits.refresh_s)
+        return max(_MIN_REFRESH_S, period * (9 + self._random()) / 10)
+
+    async def _refresh(self, *, then_cool: bool) -> None:
+        asked_at = self._clock.monotonic()
+        self._fetches += 1
+        try:
+            fetched = await self._fetch(self._version)
+            if fetched.document is None:
+                self._not_modified += 1
+            else:
+                self._replace_ring(fetched.document)
+        except (FetchFailed, BadKeySet) as error:
+            self._note_failure(str(error))
+        except Exception as bug:  # noqa: BLE001 - a bug here must not end the refreshing
+            self._note_failure(type(bug).__name__)
+        else:
+            self._failed_in_a_row = 0
+            self._version, self._fresh_s = fetched.version, fetched.fresh_s
+            # What the answer says was true when we asked; it may have been long on its way.
+            self._confirmed_at = asked_at
+        finally:
+            if then_cool:
+                self._cool_at = self._clock.monotonic() + self._limits.cooldown_s
+
+    def _replace_ring(self, document: bytes) -> None:
+        before = self._ring
+        source = self._source
+        self._ring = ring = parse_jwks(document, source.issuer, source.algorithms, before)
+        if before is None or (before.keys, before.skipped) != (ring.keys, ring.skipped):
+            skipped = [f"{one.kid!r}: {one.reason}" for one in ring.skipped]
+            self._log.info("keys_changed", kids=list(ring.keys), skipped=skipped)
+
+    def _note_failure(self, why: str) -> None:
+        self._failures += 1
+        self._failed_in_a_row += 1
+        self._log.warning("keys_not_fetched", why=why, in_a_row=self._failed_in_a_row)

@@ -1,0 +1,88 @@
+"""Prometheus metrics, made per assembly: no globals, and no label that a caller can grow.
+
+Labels are the closed list of reasons, the stance's coordinates and the operator's own route and
+issuer names; what a token or a path says is never one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from sidecar.core.model import Refused
+from sidecar.core.record import outcome
+from sidecar.observe import Observation
+
+# From a quarter of a millisecond: the default buckets begin where a check must have ended.
+_BUCKETS: Final = (
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5,
+)  # fmt: skip
+
+
+class Metrics:
+    """An ``observe.Observer`` that counts; ``registry`` is what ``/metrics`` prints."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._decisions = Counter(
+            "scopegate_decisions",
+            "Checks by what came of them.",
+            ("decision", "reason", "access", "route"),
+            registry=self.registry,
+        )
+        self._open_passes = Counter(
+            "scopegate_open_passes",
+            "Calls that passed although a question stayed unanswered.",
+            ("dependency", "access"),
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "scopegate_check_duration_seconds",
+            "Time that a check took inside the sidecar.",
+            registry=self.registry,
+            buckets=_BUCKETS,
+        )
+
+    def __call__(self, observation: Observation) -> None:
+        """Count one check."""
+        verdict = observation.verdict
+        decision, call = verdict.decision, verdict.call
+        reason = decision.reason.word if isinstance(decision, Refused) else "ok"
+        access, route = (call.access.value, call.route) if call else ("unknown", "unknown")
+        self._decisions.labels(outcome(verdict), reason, access, route).inc()
+        self._seconds.observe(observation.seconds)
+        if not isinstance(decision, Refused):
+            for dependency in verdict.skipped:
+                self._open_passes.labels(dependency.value, access).inc()
+
+    def gauge(
+        self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]
+    ) -> None:
+        """A gauge read when it is scraped: one sample per key of what ``read`` returns."""
+        self.registry.register(_Read(lambda: GaugeMetricFamily(name, text, labels=[label]), read))
+
+    def counter(
+        self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]
+    ) -> None:
+        """A counter that somebody else keeps, read when it is scraped."""
+        self.registry.register(_Read(lambda: CounterMetricFamily(name, text, labels=[label]), read))
+
+
+class _Read(Collector):
+    def __init__(
+        self,
+        family: Callable[[], GaugeMetricFamily | CounterMetricFamily],
+        read: Callable[[], Mapping[str, float]],
+    ) -> None:
+        self._family = family
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        family = self._family()
+        for label, value in self._read().items():
+            family.add_metric([label], value)
+        yield family

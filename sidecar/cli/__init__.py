@@ -1,0 +1,45 @@
+"""The command ``scopegate``. Each command imports what it needs when it runs: help is instant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sidecar.cli.deny import app as deny
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,  # a traceback's locals could hold a token
+    help="An Envoy ext_authz sidecar that lets AI agents' tool calls through, or not.",
+)
+app.add_typer(deny, name="deny")
+
+ConfigFile = Annotated[Path, typer.Option("--config", help="The settings file (YAML).")]
+
+
+@app.command()
+def sidecar(config: ConfigFile) -> None:
+    """Run the sidecar until SIGTERM, then drain."""
+    from sidecar.cli.run import run_sidecar  # noqa: PLC0415 - start-up time of the other commands
+
+    run_sidecar(config)
+
+
+@app.command()
+def validate(
+    config: ConfigFile,
+    *,
+    offline: Annotated[bool, typer.Option(help="Do not fetch the issuers' keys.")] = False,
+) -> None:
+    """Check configuration, catalogue, policies, and that the issuers' keys can be had."""
+    from sidecar.cli.validate import validate as run  # noqa: PLC0415 - as above
+
+    run(config, offline=offline)
+
+
+def main() -> None:
+    """The console script."""
+    app()

@@ -1,0 +1,189 @@
+"""Files and environment to the values that the pipeline works with: parsed once, checked whole.
+
+Precedence: environment over file over default. Everything that can be told is told at once; only
+what the parts mean to each other has to wait until their form is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from sidecar.config.catalogue_file import CatalogueFile, OperationFile, RouteFile
+from sidecar.config.checks import check_catalogue, check_settings
+from sidecar.config.environment import overrides_in
+from sidecar.config.explain import validated
+from sidecar.config.problem import ConfigurationError, Origin, Problem
+from sidecar.config.settings import IssuerSettings, Settings
+from sidecar.config.yaml_source import Document, read_yaml
+from sidecar.core.catalogue import Catalogue, Operation, Route
+from sidecar.core.profile import ClaimNames, IssuerProfile
+from sidecar.core.settle import Outgoing
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Everything that an operator configured; its parts fit together."""
+
+    settings: Settings
+    origin: Origin
+    """Of the settings, for messages about what only shows later."""
+    folder: Path
+    """Where the settings file is: paths in it are relative to this."""
+    catalogue: Catalogue
+    issuers: Mapping[str, IssuerProfile]
+    """By exact ``iss``."""
+    outgoing: Outgoing
+
+    @property
+    def policy_paths(self) -> tuple[Path, ...]:
+        """Where the policies are."""
+        return tuple(self.folder / path for path in self.settings.policy.paths)
+
+
+def load_configuration(path: Path, environ: Mapping[str, str]) -> Configuration:
+    """Read the settings at ``path`` and the catalogue that they name.
+
+    Raises ``ConfigurationError`` with every problem; messages name files as ``path`` does.
+    """
+    found: list[Problem] = []
+    overrides = overrides_in(environ)
+    found.extend(overrides.problems)
+    document = _attempt(found, lambda: _read_settings(path))
+    if document is None:
+        raise ConfigurationError(tuple(found))
+    origin = Origin(str(path), document.origin.lines, overrides.variables)
+    data = _overlaid(document.data, overrides.data)
+    settings = _attempt(found, lambda: validated(Settings, data, origin))
+    catalogue = _attempt(found, lambda: _read_catalogue(path.parent, data, origin))
+    if settings is not None:
+        found.extend(origin.problem(*misfit) for misfit in check_settings(settings))
+    if settings is not None and catalogue is not None:
+        listed, listed_in = catalogue
+        found.extend(listed_in.problem(*misfit) for misfit in check_catalogue(listed, settings))
+        if not found:
+            return _configuration(path.parent, settings, origin, listed)
+    raise ConfigurationError(tuple(found))
+
+
+def _attempt(found: list[Problem], read: Callable[[], T]) -> T | None:
+    """What ``read`` returns; on a ``ConfigurationError``, None, its problems added to ``found``."""
+    try:
+        return read()
+    except ConfigurationError as error:
+        found.extend(error.problems)
+        return None
+
+
+def _read_settings(path: Path) -> Document:
+    try:
+        return read_yaml(path, str(path))
+    except OSError as error:
+        raise ConfigurationError((Problem(str(path), None, "", _unreadable(error)),)) from error
+
+
+def _read_catalogue(folder: Path, data: Any, origin: Origin) -> tuple[CatalogueFile, Origin] | None:
+    """None when the settings name no catalogue, which is a problem of the settings."""
+    name = data.get("catalogue") if isinstance(data, dict) else None
+    if not isinstance(name, str) or not name:
+        return None
+    try:
+        document = read_yaml(folder / name, str(folder / name))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError((origin.problem(("catalogue",), _unreadable(error)),)) from error
+    return validated(CatalogueFile, document.data, document.origin), document.origin
+
+
+def _unreadable(error: OSError | ValueError) -> str:
+    why = error.strerror if isinstance(error, OSError) else None
+    return f"cannot be read: {why or 'no such name'}"
+
+
+def _overlaid(below: Any, above: Mapping[str, Any]) -> Any:
+    """``above`` over ``below``, key by key; only mappings mix, everything else is replaced."""
+    if not isinstance(below, dict):
+        return below
+    mixed: dict[str, Any] = dict(below)
+    for name, value in above.items():
+        both = isinstance(value, dict) and isinstance(mixed.get(name), dict)
+        mixed[name] = _overlaid(mixed[name], value) if both else value
+    return mixed
+
+
+def _configuration(
+    folder: Path, settings: Settings, origin: Origin, catalogue: CatalogueFile
+) -> Configuration:
+    return Configuration(
+        settings=settings,
+        origin=origin,
+        folder=folder,
+        catalogue=catalogue_of(catalogue),
+        issuers=MappingProxyType({one.issuer: profile_of(one) for one in settings.issuers}),
+        outgoing=outgoing_of(settings),
+    )
+
+
+def catalogue_of(file: CatalogueFile) -> Catalogue:
+    """The core's catalogue. Raises ``ValueError`` for a file that ``check_catalogue`` refuses."""
+    return Catalogue(
+        routes=MappingProxyType({route.name: _route_of(route) for route in file.routes}),
+        servers=MappingProxyType({n: _operations_of(s.tools) for n, s in file.servers.items()}),
+        methods=MappingProxyType({n: _operations_of(s.methods) for n, s in file.servers.items()}),
+    )
+
+
+def _route_of(route: RouteFile) -> Route:
+    return Route(
+        name=route.name,
+        protocol=route.protocol,
+        path=route.path,
+        audience=route.audience,
+        operations=_operations_of(route.operations),
+        tenant=route.tenant,
+        access=route.access,
+        single_use=route.single_use,
+        forward_token=route.forward_token,
+        rewrite=route.rewrite,
+        server=route.server or "",
+    )
+
+
+def _operations_of(operations: Mapping[str, OperationFile]) -> Mapping[str, Operation]:
+    return MappingProxyType(
+        {
+            name: Operation(one.scope, one.access, one.single_use)
+            for name, one in operations.items()
+        }
+    )
+
+
+def profile_of(issuer: IssuerSettings) -> IssuerProfile:
+    """The core's profile of one issuer."""
+    return IssuerProfile(
+        name=issuer.name,
+        issuer=issuer.issuer,
+        algorithms=frozenset(issuer.algorithms),
+        types=frozenset(map(_media_subtype, issuer.types)),
+        tenants=issuer.tenants,
+        ceiling=issuer.ceiling,
+        max_lifetime=issuer.max_lifetime,
+        leeway=issuer.leeway,
+        claims=ClaimNames(**issuer.claims.model_dump()),
+    )
+
+
+def _media_subtype(name: str) -> str:
+    """RFC 7515, section 4.1.9: ``application/`` may be left out, and case says nothing."""
+    return name.lower().removeprefix("application/")
+
+
+def outgoing_of(settings: Settings) -> Outgoing:
+    """The names of the headers that scopegate writes."""
+    return Outgoing(
+        **settings.identity_headers.model_dump(), policy_headers=settings.policy_headers
+    )

@@ -1,0 +1,87 @@
+"""The catalogue file: what an operator may write of routes, servers and tools.
+
+Only the form is checked here; whether the parts fit each other, and the issuers, is
+``config.checks``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, PlainValidator
+
+from sidecar.config.explain import not_empty
+from sidecar.config.grammar import (
+    Exact,
+    McpMethod,
+    McpTool,
+    Method,
+    Name,
+    read_path,
+    read_scope_template,
+)
+from sidecar.config.shape import Shown, StrictModel
+from sidecar.core.catalogue import ScopeTemplate
+from sidecar.core.model import Access, Protocol, Rewrite
+
+
+class OperationFile(StrictModel):
+    """One thing that a caller may ask for: an HTTP method, an MCP method or a tool."""
+
+    scope: Annotated[ScopeTemplate, PlainValidator(read_scope_template), Shown("scope")]
+    """What a token must hold; for HTTP the identifier may be a `{parameter}` of the path."""
+    access: Access | None = None
+    """What it may do to the world: only a `read` passes during an outage. Without it, what the
+    protocol says: GET, HEAD, OPTIONS and MCP's own reads are reads, everything else a write."""
+    single_use: bool = False
+    """Wants a token that has not been used before."""
+    reason: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    """Why a method that writes by HTTP's rules is a `read` here; required in that case."""
+
+
+class RouteFile(StrictModel):
+    """One route of Envoy."""
+
+    name: Name
+    """Envoy names the route by it."""
+    protocol: Protocol = Protocol.HTTP
+    """How its calls are spoken."""
+    path: Annotated[tuple[str, ...], PlainValidator(read_path), Shown("path template")]
+    """Segments, literal or `{parameter}`; a last `**` takes the rest."""
+    audience: Exact
+    """What a token's `aud` must hold."""
+    tenant: Exact | None = None
+    """The only tenant whose tokens it takes."""
+    access: Access | None = None
+    """No operation of it counts as less."""
+    single_use: bool = False
+    """Every operation wants a token that has not been used before."""
+    forward_token: bool = False
+    """Let the tool see the token."""
+    rewrite: Rewrite = Rewrite.NONE
+    """How Envoy can replace a body here."""
+    operations: Mapping[Method, OperationFile] = Field(default_factory=dict)
+    """HTTP: by method."""
+    server: Name | None = None
+    """MCP: whose tools are called."""
+
+
+class ServerFile(StrictModel):
+    """One MCP server."""
+
+    methods: Mapping[McpMethod, OperationFile] = Field(default_factory=dict)
+    """What it offers beside `tools/call`, by method."""
+    tools: Mapping[McpTool, OperationFile] = Field(default_factory=dict)
+    """By the tool's name."""
+
+
+class CatalogueFile(StrictModel):
+    """The whole file."""
+
+    version: Literal[1]
+    """Version of this file's format."""
+    routes: Annotated[tuple[RouteFile, ...], AfterValidator(not_empty)]
+    """The routes."""
+    servers: Mapping[Name, ServerFile] = Field(default_factory=dict)
+    """The MCP servers, by the name that routes use."""

@@ -1,0 +1,141 @@
+"""Whether the parts of a configuration fit each other; every misfit at once, none by exception.
+
+What is refused here would start well and fail later: a route that nobody could ever call, a header
+that two parties write, a write that passes during an outage without anybody having said why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Final, TypeAlias, TypeVar
+
+from sidecar.config.catalogue_file import CatalogueFile, OperationFile, RouteFile
+from sidecar.config.problem import Loc, field_name
+from sidecar.config.settings import IssuerSettings, Settings
+from sidecar.core.catalogue import ScopeTemplate
+from sidecar.core.model import Access, Protocol, Scope
+from sidecar.core.settle import Outgoing
+
+T = TypeVar("T")
+
+Misfit: TypeAlias = tuple[Loc, str]
+"""Where, and what is wrong there."""
+
+_READING_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def check_settings(settings: Settings) -> Iterator[Misfit]:
+    """What is wrong with the settings file, its form being right."""
+    issuers = settings.issuers
+    yield from _repeated(issuers, lambda one: one.name, "issuers", "name")
+    yield from _repeated(issuers, lambda one: one.issuer, "issuers", "issuer")
+    yield from _shared_headers(settings)
+    if settings.keys.wait >= settings.limits.decision_timeout:
+        yield ("keys", "wait"), "must be less than limits.decision_timeout"
+
+
+def check_catalogue(catalogue: CatalogueFile, settings: Settings) -> Iterator[Misfit]:
+    """What is wrong with the catalogue file under these settings, its form being right."""
+    yield from _repeated(catalogue.routes, lambda one: one.name, "routes", "name")
+    for index, route in enumerate(catalogue.routes):
+        for loc, message in (
+            *_protocol_misfits(route, catalogue),
+            *_tenant_misfits(route, settings.issuers),
+            *_operation_misfits(route, settings.issuers),
+        ):
+            yield ("routes", index, *loc), message
+    for name, server in catalogue.servers.items():
+        for kind, operations in (("methods", server.methods), ("tools", server.tools)):
+            for called, operation in operations.items():
+                for message in _server_scope_misfits(name, operation, catalogue, settings):
+                    yield ("servers", name, kind, called, "scope"), message
+
+
+def _repeated(
+    values: Sequence[T], key: Callable[[T], Hashable], section: str, field: str
+) -> Iterator[Misfit]:
+    first: dict[Hashable, int] = {}
+    for index, value in enumerate(values):
+        before = first.setdefault(key(value), index)
+        if before != index:
+            yield (section, index, field), f"is the same as {field_name((section, before, field))}"
+
+
+def _shared_headers(settings: Settings) -> Iterator[Misfit]:
+    taken = {Outgoing().skipped: "scopegate's own"}
+    for field in type(settings.identity_headers).model_fields:
+        name: str = getattr(settings.identity_headers, field)
+        if name in taken:
+            yield ("identity_headers", field), f"is the same header as {taken[name]}"
+        taken.setdefault(name, f"identity_headers.{field}")
+    for name in sorted(settings.policy_headers):
+        if name in taken:
+            yield ("policy_headers",), f"must not hold {name!r}, which is {taken[name]}"
+
+
+def _protocol_misfits(route: RouteFile, catalogue: CatalogueFile) -> Iterator[Misfit]:
+    if route.protocol is Protocol.HTTP:
+        if not route.operations:
+            yield ("operations",), "must offer a method: an http route without operations is dead"
+        if route.server is not None:
+            yield ("server",), "is for protocol: mcp only"
+        return
+    if route.operations:
+        yield ("operations",), "must be left out: an mcp route offers its server's tools"
+    if route.server is None:
+        yield ("server",), "is required: an mcp route offers its server's tools"
+    elif route.server not in catalogue.servers:
+        yield ("server",), "is not a server of this catalogue"
+
+
+def _tenant_misfits(route: RouteFile, issuers: Iterable[IssuerSettings]) -> Iterator[Misfit]:
+    if not _speaking_for(route.tenant, issuers):
+        yield ("tenant",), "is a tenant that no issuer may speak for"
+
+
+def _operation_misfits(route: RouteFile, issuers: Iterable[IssuerSettings]) -> Iterator[Misfit]:
+    speaking = _speaking_for(route.tenant, issuers)
+    for method, operation in route.operations.items():
+        loc = ("operations", method)
+        parameter = operation.scope.parameter
+        if parameter is not None and f"{{{parameter}}}" not in route.path:
+            yield (*loc, "scope"), f"names {{{parameter}}}, which is not in the path"
+        if speaking and not _is_grantable(operation.scope, speaking):
+            yield (*loc, "scope"), _NEVER_GRANTED
+        if _is_unexplained_exception(route, method, operation):
+            yield (*loc, "access"), f"lets {method} pass during an outage: give a reason"
+
+
+def _is_unexplained_exception(route: RouteFile, method: str, operation: OperationFile) -> bool:
+    """Whether the operator made a read out of what HTTP calls a write (RFC 9110, 9.2.1)."""
+    read = operation.access is Access.READ and route.access in {None, Access.READ}
+    return read and method not in _READING_METHODS and operation.reason is None
+
+
+def _server_scope_misfits(
+    server: str, operation: OperationFile, catalogue: CatalogueFile, settings: Settings
+) -> Iterator[str]:
+    if operation.scope.parameter is not None:
+        yield "must be literal: a tool has no path with a {parameter}"
+        return
+    tenants = {route.tenant for route in catalogue.routes if route.server == server} or {None}
+    calling = [one for tenant in tenants for one in _speaking_for(tenant, settings.issuers)]
+    if calling and not _is_grantable(operation.scope, calling):
+        yield _NEVER_GRANTED
+
+
+_NEVER_GRANTED: Final = "is above every issuer's ceiling: nobody could ever call this"
+
+
+def _speaking_for(tenant: str | None, issuers: Iterable[IssuerSettings]) -> list[IssuerSettings]:
+    return [issuer for issuer in issuers if tenant is None or tenant in issuer.tenants]
+
+
+def _is_grantable(scope: ScopeTemplate, issuers: Iterable[IssuerSettings]) -> bool:
+    """Whether some issuer may grant what this asks for, at least for one value of a parameter."""
+    return any(_may_cover(limit, scope) for issuer in issuers for limit in issuer.ceiling)
+
+
+def _may_cover(limit: Scope, scope: ScopeTemplate) -> bool:
+    wanted = limit.identifier if scope.parameter is not None else scope.identifier
+    return limit.covers(scope.with_identifier(wanted))

@@ -1,0 +1,177 @@
+"""The small languages inside a configuration's text: scopes, paths, names of things and headers.
+
+The core has the grammar of scopes and paths; here a break of it becomes a message for the operator,
+and what could be meant but never match a request is refused too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, Field
+
+from sidecar.config.explain import broken_rule
+from sidecar.config.shape import Shown
+from sidecar.core.catalogue import REST, ScopeTemplate
+from sidecar.core.jsonrpc import TOOLS_CALL
+from sidecar.core.model import Scope
+from sidecar.core.scope import parse_scope
+from sidecar.core.target import split_path
+
+_PARAMETER: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}")
+_LITERAL: Final = re.compile(r"[A-Za-z0-9._~!$&'()+,=:@-]+")
+"""RFC 3986, section 3.3: a ``pchar`` without escapes, without ``*`` and without ``;``, which starts
+a path parameter for some servers."""
+
+_UNWRITABLE: Final = frozenset(
+    {
+        "authorization", "connection", "content-encoding", "content-length", "content-type",
+        "cookie", "expect", "forwarded", "host", "keep-alive", "proxy-authenticate",
+        "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+        "x-http-method", "x-http-method-override", "x-method-override", "x-real-ip", "x-request-id",
+    }
+)  # fmt: skip
+_UNWRITABLE_PREFIXES: Final = (":", "x-envoy-", "x-forwarded-")
+
+
+def _matching(pattern: str, message: str) -> AfterValidator:
+    return AfterValidator(_matcher(re.compile(pattern), message))
+
+
+def _matcher(pattern: re.Pattern[str], message: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise broken_rule(message)
+        return text
+
+    return check
+
+
+def _check_writable(text: str) -> str:
+    if text.lower() in _UNWRITABLE or text.lower().startswith(_UNWRITABLE_PREFIXES):
+        raise broken_rule("must not be a header that routes, frames or authenticates a request")
+    return text
+
+
+def _check_offered(text: str) -> str:
+    if text in {"CONNECT", "TRACE"}:
+        raise broken_rule("must not be CONNECT or TRACE: they are never offered")
+    return text
+
+
+def _check_is_no_tool_call(text: str) -> str:
+    if text == TOOLS_CALL:
+        raise broken_rule(f"{TOOLS_CALL} is offered tool by tool, under tools")
+    return text
+
+
+Name = Annotated[
+    str,
+    Shown("name"),
+    _matching(
+        r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?",
+        "must be a name of a-z, 0-9, - and _, at most 63 characters, that starts and ends "
+        "with a letter or digit",
+    ),
+]
+Exact = Annotated[
+    str,
+    Shown("exact text"),
+    Field(max_length=256),
+    _matching(r"[!-)+-~]+", "must be exact visible ASCII text: no spaces, no * for anything"),
+]
+"""Compared byte for byte with what a token says: an issuer, a tenant, an audience, a claim."""
+HeaderName = Annotated[
+    str,
+    Shown("header name"),
+    AfterValidator(_check_writable),
+    _matching(
+        r"[a-z0-9!#$%&'*+.^_`|~-]+", "must be a header name in lower case (RFC 9110, section 5.6.2)"
+    ),
+]
+Method = Annotated[
+    str,
+    Shown("HTTP method"),
+    _matching(r"[A-Z]+(-[A-Z]+)*", "must be an HTTP method in capitals, such as GET"),
+    AfterValidator(_check_offered),
+]
+McpMethod = Annotated[
+    str,
+    Shown("MCP method"),
+    Shown("HTTP method"),
+    _matching(r"[A-Za-z0-9_/$.-]{1,128}", "must be the name of an MCP method, such as tools/list"),
+    AfterValidator(_check_is_no_tool_call),
+]
+McpTool = Annotated[
+    str,
+    Shown("tool name"),
+    _matching(r"[A-Za-z0-9_.:/-]{1,128}", "must be a tool's name of A-Z, a-z, 0-9, _ . : / and -"),
+]
+Entrypoint = Annotated[
+    str,
+    Shown("rule"),
+    _matching(
+        r"data(\.[A-Za-z_][A-Za-z0-9_]*)+", "must be the path of a rule, such as data.a.ruling"
+    ),
+]
+TokenType = Annotated[
+    str,
+    _matching(r"[A-Za-z0-9!#$&^_.+/-]*", 'must be a type such as JWT or at+jwt, or "" for none'),
+]
+
+
+def read_path(text: object) -> tuple[str, ...]:
+    """``/customers/{customer}`` as its segments (``core.target.split_path``)."""
+    if not isinstance(text, str) or not text.startswith("/"):
+        raise broken_rule("must be a path that starts with /")
+    segments = split_path(text)
+    if not all(map(_is_segment, segments[:-1])) or not _is_last_segment(segments):
+        raise broken_rule(
+            "must have segments of plain text or of one {parameter}, and may end in / or /**; "
+            "no empty segments, no escapes, no . or .."
+        )
+    parameters = [segment for segment in segments if _PARAMETER.fullmatch(segment)]
+    if len(parameters) != len(set(parameters)):
+        raise broken_rule("must not name a {parameter} twice")
+    return segments
+
+
+def _is_segment(segment: str) -> bool:
+    literal = _LITERAL.fullmatch(segment) and segment not in {".", ".."}
+    return bool(literal or _PARAMETER.fullmatch(segment))
+
+
+def _is_last_segment(segments: tuple[str, ...]) -> bool:
+    return not segments or segments[-1] in {"", REST} or _is_segment(segments[-1])
+
+
+def read_scope(text: object) -> Scope:
+    """``action:resource:identifier``, the identifier literal or ``*``."""
+    scope = _well_formed(text)
+    if _has_brace(scope.identifier):
+        raise broken_rule("must not hold a {parameter} here")
+    return scope
+
+
+def read_scope_template(text: object) -> ScopeTemplate:
+    """``action:resource:identifier``, the identifier literal, ``*`` or a ``{parameter}``."""
+    scope = _well_formed(text)
+    if _has_brace(scope.identifier) and not _PARAMETER.fullmatch(scope.identifier):
+        raise broken_rule("must end in plain text, in *, or in one {parameter} alone")
+    return ScopeTemplate(scope.action, scope.resource, scope.identifier)
+
+
+def _well_formed(text: object) -> Scope:
+    scope = parse_scope(text) if isinstance(text, str) else None
+    if scope is None:
+        raise broken_rule(
+            "must be action:resource:identifier, such as read:customers:42; "
+            "only the identifier may be *, and only alone"
+        )
+    return scope
+
+
+def _has_brace(text: str) -> bool:
+    return "{" in text or "}" in text

@@ -1,0 +1,95 @@
+"""What ``scopegate validate`` finds: everything that would keep a sidecar from deciding well.
+
+Files first; once they hold, what only trying shows: the policies are loaded and every issuer's
+keys are fetched once, with the limits of the settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from sidecar.adapters.jwks_fetch import (
+    FetchFailed,
+    KeyLimits,
+    fetch_file,
+    fetch_url,
+    open_session,
+)
+from sidecar.adapters.regorus_policy import EmbeddedPolicy, PolicyLoadError
+from sidecar.config.build import Configuration, load_configuration
+from sidecar.config.problem import ConfigurationError, Problem
+from sidecar.config.settings import IssuerSettings
+from sidecar.core.keyring import BadKeySet, KeyRing, parse_jwks
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found; without problems, ``configuration`` and ``policy_revision`` are there."""
+
+    problems: tuple[Problem, ...]
+    configuration: Configuration | None = None
+    policy_revision: str = ""
+    keys: Mapping[str, KeyRing] = field(default_factory=dict)
+    """By the issuers' names; empty when nothing was fetched."""
+
+
+async def validate(path: Path, environ: Mapping[str, str], *, offline: bool = False) -> Report:
+    """Check the settings at ``path`` and all that they name; ``offline`` fetches no keys."""
+    try:
+        configuration = load_configuration(path, environ)
+    except ConfigurationError as error:
+        return Report(error.problems)
+    problems: list[Problem] = []
+    revision = _load_policies(configuration, problems)
+    keys = {} if offline else await _fetch_all_keys(configuration, problems)
+    return Report(tuple(problems), configuration, revision, keys)
+
+
+def _load_policies(configuration: Configuration, problems: list[Problem]) -> str:
+    entrypoint = configuration.settings.policy.entrypoint
+    try:
+        return EmbeddedPolicy.load(configuration.policy_paths, entrypoint).revision
+    except PolicyLoadError as error:
+        message = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        problems.append(configuration.origin.problem(("policy", "paths"), message))
+        return ""
+
+
+async def _fetch_all_keys(
+    configuration: Configuration, problems: list[Problem]
+) -> dict[str, KeyRing]:
+    issuers = configuration.settings.issuers
+    async with open_session() as session:
+        fetching = (_fetch_keys(issuer, configuration, session) for issuer in issuers)
+        found = await asyncio.gather(*fetching)
+    keys: dict[str, KeyRing] = {}
+    for index, (issuer, ring) in enumerate(zip(issuers, found, strict=True)):
+        if isinstance(ring, KeyRing):
+            keys[issuer.name] = ring
+        else:
+            loc = ("issuers", index, "jwks", "file" if issuer.jwks.file else "url")
+            problems.append(configuration.origin.problem(loc, ring))
+    return keys
+
+
+async def _fetch_keys(
+    issuer: IssuerSettings, configuration: Configuration, session: aiohttp.ClientSession
+) -> KeyRing | str:
+    """The issuer's keys, or why there are none."""
+    bounds, source = configuration.settings.keys, issuer.jwks
+    limits = KeyLimits(timeout_s=bounds.timeout, max_bytes=bounds.max_bytes)
+    try:
+        if source.file is not None:
+            fetched = await fetch_file(configuration.folder / source.file, None, limits)
+        else:
+            fetched = await fetch_url(session, source.url or "", None, limits)
+        return parse_jwks(fetched.document or b"", issuer.issuer, issuer.algorithms, None)
+    except FetchFailed as error:
+        return f"the keys of {issuer.name} cannot be had: {error}"
+    except BadKeySet as error:
+        return f"the keys of {issuer.name} cannot be used: {error}"

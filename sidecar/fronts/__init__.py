@@ -1,0 +1,1 @@
+"""How a check reaches the pipeline: thin adapters around ``Pipeline.check``."""

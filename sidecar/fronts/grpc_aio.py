@@ -1,0 +1,88 @@
+"""The reference front: ``envoy.service.auth.v3.Authorization/Check`` and health on grpc.aio.
+
+Bytes in, bytes out: gRPC is given no (de)serialiser, so that no odd byte becomes an RPC error,
+which an open lane would let through. Too many checks at once are shed by an answer, not by silence.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final, cast
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from sidecar.core.reasons import Reason
+from sidecar.pipeline import Pipeline
+
+SERVICE: Final = "envoy.service.auth.v3.Authorization"
+_OWNER_ONLY: Final = 0o177
+
+
+class GrpcFront:
+    """One listening gRPC server."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        listen: str,
+        time_limit: float,
+        message_bytes: int,
+        concurrency: int,
+    ) -> None:
+        """Answer within ``time_limit`` seconds, or less where the caller's deadline is nearer."""
+        self._pipeline = pipeline
+        self._listen = listen
+        self._time_limit = time_limit
+        self._concurrency = concurrency
+        self._in_flight = 0
+        self._health = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue] - the stubs lack it
+        self._server = grpc.aio.server(
+            options=(("grpc.max_receive_message_length", message_bytes),)
+        )
+        check = grpc.unary_unary_rpc_method_handler(self._check)
+        handler = grpc.method_handlers_generic_handler(SERVICE, {"Check": check})
+        self._server.add_generic_rpc_handlers((handler,))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self.port = 0
+
+    async def start(self) -> None:
+        """Bind and serve, not ready yet. Raises ``OSError`` naming the address when it is taken.
+
+        A Unix socket is open to its owner alone: whoever can write to it can claim any route.
+        """
+        await self.set_ready(ready=False)
+        before = os.umask(_OWNER_ONLY)
+        try:
+            self.port = self._server.add_insecure_port(self._listen)
+        except RuntimeError as taken:
+            raise OSError(f"cannot listen on {self._listen}") from taken
+        finally:
+            os.umask(before)
+        await self._server.start()
+
+    async def set_ready(self, *, ready: bool) -> None:
+        """What ``grpc.health.v1`` says; Envoy sends no checks while it says NOT_SERVING."""
+        states = health_pb2.HealthCheckResponse
+        status = states.SERVING if ready else states.NOT_SERVING
+        await self._health.set("", status)
+        await self._health.set(SERVICE, status)
+
+    async def stop(self, grace: float) -> None:
+        """Say NOT_SERVING, take no new checks, and give those under way ``grace`` seconds."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace)
+
+    async def _check(self, raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+        if self._in_flight >= self._concurrency:
+            return self._pipeline.refuse(Reason.OVERLOADED, peer=context.peer())
+        self._in_flight += 1
+        try:
+            # None without a deadline, whatever the stubs say.
+            remaining = cast("float | None", context.time_remaining())
+            limit = self._time_limit if remaining is None else min(self._time_limit, remaining)
+            deadline = self._pipeline.clock.monotonic() + limit
+            return await self._pipeline.check(raw, peer=context.peer(), deadline=deadline)
+        finally:
+            self._in_flight -= 1

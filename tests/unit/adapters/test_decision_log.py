@@ -1,0 +1,73 @@
+"""Records as JSON lines that nobody has to wait for."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+
+from sidecar.adapters.decision_log import DecisionLog, line_of
+from sidecar.core.model import Allowed, Refused, Verdict
+from sidecar.core.reasons import Reason
+from sidecar.observe import Observation
+from tests.values import AGENT, NOW, REQUEST
+
+SEEN = Observation("d-1", NOW, 0.00012345678, "unix:", Verdict(Refused(Reason.TOKEN_MISSING)))
+
+
+def test_line_is_one_json_object() -> None:
+    """A record is one line, with time and duration beside the decision."""
+    line = line_of(SEEN)
+
+    assert line.endswith(b"\n")
+    assert json.loads(line) == {
+        "kind": "decision",
+        "time": NOW,
+        "decision_id": "d-1",
+        "seconds": 0.000123,
+        "decision": "deny",
+        "reason": "token_missing",
+    }
+
+
+def test_line_escapes_what_could_break_out_of_it() -> None:
+    """Line ends, escape sequences and quotes stay inside their string."""
+    odd = 'a\n{"kind":"decision"}\x1b[2J"\u2028'
+    verdict = Verdict(Allowed((), ()), agent=replace(AGENT, task=odd), request=REQUEST)
+    line = line_of(replace(SEEN, verdict=verdict))
+
+    assert line.count(b"\n") == 1
+    assert b"\x1b" not in line
+    assert json.loads(line)["task"] == odd
+
+
+def test_log_writes_every_record_before_it_closes() -> None:
+    """Closing writes what is queued."""
+    lines: list[bytes] = []
+    log = DecisionLog(lines.append)
+    for _ in range(100):
+        log(SEEN)
+    log.close()
+
+    assert len(lines) == 100
+    assert log.dropped == 0
+
+
+def test_log_drops_and_counts_when_its_reader_is_slow() -> None:
+    """A check never waits for the log."""
+    go = threading.Event()
+    started = threading.Event()
+
+    def slow(_: bytes) -> None:
+        started.set()
+        go.wait()
+
+    log = DecisionLog(slow, queue_length=2)
+    log(SEEN)
+    started.wait()
+    for _ in range(5):
+        log(SEEN)
+
+    assert log.dropped == 3
+    go.set()
+    log.close()
