@@ -43,6 +43,7 @@ def may_be_open(route: Route, method: str) -> bool:
         operation is not None
         and method in _OPEN_METHODS
         and not (route.single_use or operation.single_use)
+        and route.tenant is None
         and not is_graphql(route.path)
         and STANCE[Dependency.SIDECAR, http_access(route, operation, method)] is Stance.OPEN
     )

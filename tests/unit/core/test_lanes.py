@@ -43,6 +43,7 @@ from tests.requests import make_catalogue, make_mcp_route, make_operation, make_
         pytest.param(make_route(access=Access.SENSITIVE), "GET", False, id="sensitive route"),
         pytest.param(make_route(access=Access.WRITE), "GET", False, id="route of writes"),
         pytest.param(make_route(single_use=True), "GET", False, id="single-use route"),
+        pytest.param(make_route(tenant="acme"), "GET", False, id="route of one tenant"),
         pytest.param(
             make_route(operations={"GET": make_operation(access=Access.SENSITIVE)}),
             "GET",
