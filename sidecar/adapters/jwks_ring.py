@@ -81,8 +81,8 @@ class IssuerRing:
             return
         flight = self.fly(then_cool=True)
         patience = min(deadline - now, self._limits.wait_s)
-        if patience > 0:
-            await asyncio.wait({flight}, timeout=patience)  # leaves the flight alone, as a shield
+        # Unlike ``wait_for``, this leaves the flight alone when time is up or the caller leaves.
+        await asyncio.wait({flight}, timeout=patience)
 
     async def keep_fresh(self, sleep: Callable[[float], Awaitable[None]]) -> None:
         """Refresh on schedule, until cancelled."""
@@ -137,7 +137,9 @@ class IssuerRing:
             doublings = min(self._failed_in_a_row - 1, _MAX_DOUBLINGS)
             longest = min(self._limits.refresh_s, self._limits.cooldown_s)
             return min(longest, _FIRST_RETRY_S * 2.0**doublings) * (1 + self._random()) / 2
-        period = min(self._limits.refresh_s, self._fresh_s or self._limits.refresh_s)
+        period = self._limits.refresh_s
+        if self._fresh_s is not None:
+            period = min(period, self._fresh_s)
         return max(_MIN_REFRESH_S, period * (9 + self._random()) / 10)
 
     async def _refresh(self, *, then_cool: bool) -> None:
