@@ -9,14 +9,15 @@ import asyncio
 import contextlib
 import random
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
 from sidecar.adapters.decision_log import DecisionLog
-from sidecar.adapters.jwks import IssuerKeys, KeyLimits, KeySource
+from sidecar.adapters.jwks import IssuerKeys, KeyLimits, KeySetStatus, KeySource
 from sidecar.adapters.memory_deny_list import MemoryDenyList
 from sidecar.adapters.memory_ledger import MemoryLedger
 from sidecar.adapters.metrics import Metrics
@@ -180,38 +181,43 @@ def _measure(
     generation: Generation,
 ) -> None:
     """Name what is read at each scrape."""
-
-    def of_keys(field: str) -> Mapping[str, float]:
-        values = {name: getattr(status, field) for name, status in keys.status().items()}
-        return {name: value for name, value in values.items() if value is not None}
-
     metrics.gauge(
         "scopegate_jwks_age_seconds",
         "Time since the issuer last confirmed the keys in use.",
         "issuer",
-        lambda: of_keys("age_s"),
+        lambda: {name: of.age_s for name, of in keys.status().items() if of.age_s is not None},
     )
-    metrics.gauge("scopegate_jwks_keys", "Usable keys.", "issuer", lambda: of_keys("keys"))
-    for field, text in (
-        ("fetches", "Fetches of an issuer's keys."),
-        ("not_modified", "Fetches answered with 304."),
-        ("failures", "Fetches that brought no keys."),
-    ):
-        metrics.counter(
-            f"scopegate_jwks_{field}", text, "issuer", lambda field=field: of_keys(field)
-        )
+    per_issuer: tuple[tuple[str, str, Callable[[KeySetStatus], int]], ...] = (
+        ("scopegate_jwks_fetches", "Fetches of an issuer's keys.", lambda of: of.fetches),
+        ("scopegate_jwks_not_modified", "Fetches that answered 304.", lambda of: of.not_modified),
+        ("scopegate_jwks_failures", "Fetches that brought no keys.", lambda of: of.failures),
+    )
+    for name, text, read in per_issuer:
+        metrics.counter(name, text, "issuer", partial(_of_issuers, keys, read))
     metrics.gauge(
-        "scopegate_deny_entries", "Entries of the deny list.", "store",
+        "scopegate_jwks_keys", "Usable keys.", "issuer", partial(_of_issuers, keys, _usable_keys)
+    )
+    metrics.gauge(
+        "scopegate_deny_entries",
+        "Entries of the deny list.",
+        "store",
         lambda: {"memory": len(deny_list)},
-    )  # fmt: skip
+    )
+    metrics.gauge("scopegate_ready", "1 when the part is ready.", "part", readiness.parts)
     metrics.gauge(
-        "scopegate_ready", "1 when the part is ready.", "part",
-        lambda: {part: float(ready) for part, ready in readiness.parts().items()},
-    )  # fmt: skip
-    metrics.gauge(
-        "scopegate_policy_info", "1 for the loaded policy.", "revision",
+        "scopegate_policy_info",
+        "1 for the loaded policy.",
+        "revision",
         lambda: {generation.policy.revision: 1.0},
-    )  # fmt: skip
+    )
+
+
+def _of_issuers(keys: IssuerKeys, read: Callable[[KeySetStatus], int]) -> Mapping[str, float]:
+    return {name: read(status) for name, status in keys.status().items()}
+
+
+def _usable_keys(status: KeySetStatus) -> int:
+    return status.keys
 
 
 async def _tell_readiness(front: GrpcFront, readiness: Readiness) -> None:

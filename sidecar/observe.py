@@ -28,6 +28,6 @@ class Observation:
 class Observer(Protocol):
     """Is told of every check, after it."""
 
-    def __call__(self, observation: Observation) -> None:
+    def __call__(self, observation: Observation, /) -> None:
         """Take note; never block, never raise."""
         ...

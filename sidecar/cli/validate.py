@@ -21,6 +21,7 @@ from sidecar.core.lanes import Lane, lane_digest, lanes_of, may_be_open
 from sidecar.core.model import Protocol
 
 _FAULTY: Final = 1
+_MARKER: Final = "marker"
 
 
 def validate(config: Path, *, offline: bool = False) -> None:
@@ -48,7 +49,8 @@ def show(report: Report, configuration: Configuration, console: Console) -> None
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        # A marker is for copying: it stays whole. The rest may be folded, but never cut off.
+        table.add_column(column, overflow="fold", no_wrap=column == _MARKER)
     return table
 
 
@@ -69,7 +71,7 @@ def _keys(ring: KeyRing) -> str:
 
 
 def _routes(routes: Iterable[Route]) -> Table:
-    table = _table("Routes", "route", "path", "lane", "methods", "marker")
+    table = _table("Routes", "route", "path", "lane", "methods", _MARKER)
     for route in routes:
         path = "/" + "/".join(route.path)
         for lane in lanes_of(route):

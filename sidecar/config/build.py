@@ -16,6 +16,7 @@ from sidecar.config.catalogue_file import CatalogueFile, OperationFile, RouteFil
 from sidecar.config.checks import check_catalogue, check_settings
 from sidecar.config.environment import overrides_in
 from sidecar.config.explain import validated
+from sidecar.config.grammar import is_file
 from sidecar.config.problem import ConfigurationError, Origin, Problem
 from sidecar.config.settings import IssuerSettings, Settings
 from sidecar.config.yaml_source import Document, read_yaml
@@ -90,18 +91,17 @@ def _read_settings(path: Path) -> Document:
 def _read_catalogue(folder: Path, data: Any, origin: Origin) -> tuple[CatalogueFile, Origin] | None:
     """None when the settings name no catalogue, which is a problem of the settings."""
     name = data.get("catalogue") if isinstance(data, dict) else None
-    if not isinstance(name, str) or not name:
+    if not is_file(name):
         return None
     try:
         document = read_yaml(folder / name, str(folder / name))
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise ConfigurationError((origin.problem(("catalogue",), _unreadable(error)),)) from error
     return validated(CatalogueFile, document.data, document.origin), document.origin
 
 
-def _unreadable(error: OSError | ValueError) -> str:
-    why = error.strerror if isinstance(error, OSError) else None
-    return f"cannot be read: {why or 'no such name'}"
+def _unreadable(error: OSError) -> str:
+    return f"cannot be read: {error.strerror or type(error).__name__}"
 
 
 def _overlaid(below: Any, above: Mapping[str, Any]) -> Any:
@@ -155,10 +155,7 @@ def _route_of(route: RouteFile) -> Route:
 
 def _operations_of(operations: Mapping[str, OperationFile]) -> Mapping[str, Operation]:
     return MappingProxyType(
-        {
-            name: Operation(one.scope, one.access, one.single_use)
-            for name, one in operations.items()
-        }
+        {name: Operation(one.scope, one.access, one.single_use) for name, one in operations.items()}
     )
 
 

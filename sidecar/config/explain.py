@@ -22,13 +22,14 @@ _LIST: Final = "must be a list"
 _SENTENCES: Final = {
     "bool_type": "must be true or false",
     "dict_type": _MAPPING,
-    "finite_number": "must be a finite number",
+    "enum": "must be {expected}",
     "float_type": "must be a number",
     "frozen_set_type": _LIST,
     "greater_than": "must be more than {gt}",
     "greater_than_equal": "must be {ge} or more",
     "int_from_float": "must be a whole number",
     "int_type": "must be a whole number",
+    "json_invalid": "holds half a character (a lone surrogate) somewhere",
     "less_than_equal": "must be {le} or less",
     "literal_error": "must be {expected}",
     "mapping_type": _MAPPING,
@@ -88,4 +89,9 @@ def _message(details: ErrorDetails, model: type[BaseModel]) -> str:
         return unknown_name(str(loc[-1]), holder.model_fields if holder else ())
     if kind == "string_type":
         return _QUOTE if isinstance(details["input"], int | float) else "must be text"
-    return _SENTENCES.get(kind, details["msg"]).format(**_context(details))
+    bounds = {name: _as_written(value) for name, value in _context(details).items()}
+    return _SENTENCES.get(kind, details["msg"]).format(**bounds)
+
+
+def _as_written(bound: Any) -> Any:
+    return int(bound) if isinstance(bound, float) and bound.is_integer() else bound

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeGuard
 
 from pydantic import AfterValidator, Field
 
@@ -24,6 +24,8 @@ _PARAMETER: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}")
 _LITERAL: Final = re.compile(r"[A-Za-z0-9._~!$&'()+,=:@-]+")
 """RFC 3986, section 3.3: a ``pchar`` without escapes, without ``*`` and without ``;``, which starts
 a path parameter for some servers."""
+
+_FILE: Final = r"[^\x00-\x1f\x7f]+"
 
 _UNWRITABLE: Final = frozenset(
     {
@@ -83,6 +85,11 @@ Exact = Annotated[
     _matching(r"[!-)+-~]+", "must be exact visible ASCII text: no spaces, no * for anything"),
 ]
 """Compared byte for byte with what a token says: an issuer, a tenant, an audience, a claim."""
+File = Annotated[
+    str,
+    Shown("path, relative to this file"),
+    _matching(_FILE, "must be a path: no control characters"),
+]
 HeaderName = Annotated[
     str,
     Shown("header name"),
@@ -120,6 +127,11 @@ TokenType = Annotated[
     str,
     _matching(r"[A-Za-z0-9!#$&^_.+/-]*", 'must be a type such as JWT or at+jwt, or "" for none'),
 ]
+
+
+def is_file(text: object) -> TypeGuard[str]:
+    """Whether ``text`` can be a ``File``."""
+    return isinstance(text, str) and re.fullmatch(_FILE, text) is not None
 
 
 def read_path(text: object) -> tuple[str, ...]:

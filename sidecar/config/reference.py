@@ -79,9 +79,8 @@ def _shown(loc: Loc) -> str:
 def _table(
     model: type[BaseModel], loc: Loc, seen: Mapping[type, str], *, with_variables: bool
 ) -> Iterator[str]:
-    columns = ("Key", "Type", "Default", "Meaning")
-    if with_variables:
-        columns = ("Key", "Type", "Default", "Environment", "Meaning")
+    environment = ("Environment",) if with_variables else ()
+    columns = ("Key", "Type", "Default", *environment, "Meaning")
     yield _row(columns)
     yield _row("---" for _ in columns)
     for name, field in model.model_fields.items():
@@ -161,15 +160,13 @@ def _kind(annotation: Any, metadata: Sequence[Any] = ()) -> str:
 
 
 def _bounds(metadata: Iterable[Any]) -> Iterator[str]:
-    least: dict[str, float] = {}
     for bound in metadata:
         match bound:
             case Gt(gt):
-                yield f"above {gt:g}"
+                yield f"above {gt}"
             case Ge(ge):
                 yield f"at least {ge}"
             case Le(le):
-                least["at most"] = min(least.get("at most", le), le)  # the narrowest holds
+                yield f"at most {le}"
             case _:
                 continue
-    yield from (f"{words} {value}" for words, value in least.items())

@@ -1,7 +1,7 @@
 """The settings file: every key that an operator may set, what it means and what it may be.
 
-The manual (``docs/configuration.md``) is printed from these models. Whatever can be told of one
-section alone is checked here; what needs several is in ``config.checks``.
+The manual (``docs/configuration.md``) is printed from these models and from ``config.sections``.
+What can be told of one section alone is checked in it; what needs several, in ``config.checks``.
 """
 
 from __future__ import annotations
@@ -9,24 +9,25 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, model_validator
+from pydantic_settings import NoDecode
 
-from sidecar.config.address import (
-    ListenAddress,
-    TcpAddress,
-    UnixSocket,
-    check_jwks_url,
-    parse_listen,
-    parse_socket_path,
-    parse_tcp,
-)
+from sidecar.config.address import ListenAddress, UnixSocket, check_jwks_url, parse_listen
 from sidecar.config.explain import broken_rule, not_empty
-from sidecar.config.grammar import Entrypoint, Exact, HeaderName, Name, TokenType, read_scope
+from sidecar.config.grammar import Exact, File, HeaderName, Name, TokenType, read_scope
+from sidecar.config.sections import (
+    AdminSettings,
+    IdentityHeaders,
+    KeysSettings,
+    LimitSettings,
+    LogSettings,
+    PolicySettings,
+    Seconds,
+    SecondsOrZero,
+    StoreSettings,
+)
 from sidecar.config.shape import Shown, StrictModel
 from sidecar.core.model import Scope
-
-ROOM_FOR_HEADERS = 64 * 1024
-"""Bytes of a check beside the request's body."""
 
 
 def _check_replicas(count: int) -> int:
@@ -36,45 +37,6 @@ def _check_replicas(count: int) -> int:
             "comes with a later version"
         )
     return count
-
-
-def _check_store(kind: object) -> object:
-    if kind == "redis":
-        raise broken_rule("must be memory: Redis comes with a later version")
-    return kind
-
-
-Seconds = Annotated[float, Field(gt=0, le=86_400), Shown("number", "seconds")]
-SecondsOrNone = Annotated[float, Field(ge=0, le=86_400), Shown("number", "seconds")]
-Bytes = Annotated[int, Field(gt=0, le=64 * 1024 * 1024), Shown("whole number", "bytes")]
-Count = Annotated[int, Field(gt=0, le=100_000_000), Shown("whole number")]
-File = Annotated[str, Field(min_length=1), Shown("path, relative to this file")]
-
-
-class AdminSettings(StrictModel):
-    """Where operators and probes reach the sidecar."""
-
-    http: Annotated[TcpAddress, PlainValidator(parse_tcp), Shown("IP address and port")] = (
-        TcpAddress("127.0.0.1", 10004)
-    )
-    """`/metrics`, `/healthz` and `/readyz`. In a pod the host may be `0.0.0.0`."""
-    socket: Annotated[
-        PurePosixPath,
-        PlainValidator(parse_socket_path),
-        Shown("path, relative to the working directory"),
-    ] = PurePosixPath("admin.sock")
-    """The Unix socket of the deny list commands."""
-
-
-class PolicySettings(StrictModel):
-    """Which policy decides."""
-
-    engine: Literal["embedded"] = "embedded"
-    """The policy engine; `embedded` runs Rego inside the sidecar."""
-    paths: Annotated[tuple[File, ...], AfterValidator(not_empty)]
-    """Files and folders with Rego and data."""
-    entrypoint: Entrypoint = "data.scopegate.ruling"
-    """The rule that holds the ruling."""
 
 
 class JwksSettings(StrictModel):
@@ -138,96 +100,6 @@ class IssuerSettings(StrictModel):
     claims: ClaimSettings = ClaimSettings()
 
 
-class KeysSettings(StrictModel):
-    """How issuers' keys are fetched and kept."""
-
-    refresh: Seconds = 60
-    """Time between two fetches."""
-    max_age: Seconds = 3600
-    """Keys older than this are not used."""
-    timeout: Seconds = 2
-    """Longest time of one fetch."""
-    cooldown: Seconds = 10
-    """Time after a fetch that an unknown `kid` caused in which none causes another."""
-    wait: SecondsOrNone = 0.3
-    """Longest time that a call waits for a fetch."""
-    max_bytes: Bytes = 262_144
-    """Largest JWK Set."""
-
-    @model_validator(mode="after")
-    def _outlive_a_refresh(self) -> KeysSettings:
-        if self.max_age <= self.refresh:
-            raise broken_rule("must be more than refresh", ("max_age",))
-        return self
-
-
-class IdentityHeaders(StrictModel):
-    """Headers that tell the tool who calls; a client's own copies never reach it."""
-
-    agent: HeaderName = "x-agent-id"
-    """The agent."""
-    tenant: HeaderName = "x-agent-tenant"
-    """Its tenant."""
-    scopes: HeaderName = "x-agent-scopes"
-    """The token's scopes, separated by spaces."""
-    task: HeaderName = "x-agent-task"
-    """Its task."""
-    decision: HeaderName = "x-authz-decision-id"
-    """The id of the decision, also in records."""
-
-
-class StoreSettings(StrictModel):
-    """What the sidecar remembers."""
-
-    kind: Annotated[Literal["memory"], BeforeValidator(_check_store)] = "memory"
-    """Where it is kept."""
-    single_use_capacity: Count = 100_000
-    """Single-use tokens in flight; one more is an outage of the store, never a forgotten one."""
-    single_use_per_agent: Count = 1000
-    """Of them, for one agent."""
-    deny_capacity: Count = 100_000
-    """Entries of the deny list."""
-    verified_tokens: Count = 10_000
-    """Tokens whose signature need not be checked again."""
-
-    @model_validator(mode="after")
-    def _one_agent_cannot_fill_it(self) -> StoreSettings:
-        if self.single_use_per_agent > self.single_use_capacity:
-            raise broken_rule("must not exceed single_use_capacity", ("single_use_per_agent",))
-        return self
-
-
-class LimitSettings(StrictModel):
-    """Bounds of one check, and of all at once."""
-
-    message_bytes: Bytes = 1_048_576
-    """Largest check; leaves at least 65536 bytes beside the body."""
-    body_bytes: Bytes = 65_536
-    """Largest request body; Envoy's `max_request_bytes` must be the same."""
-    decision_timeout: Annotated[Seconds, Field(le=60)] = 0.4
-    """Time for one decision; below the timeout of Envoy's filter."""
-    concurrency: Count = 512
-    """Checks at once; more are refused."""
-
-    @model_validator(mode="after")
-    def _leave_room_for_headers(self) -> LimitSettings:
-        if self.message_bytes < self.body_bytes + ROOM_FOR_HEADERS:
-            raise broken_rule(
-                f"must exceed body_bytes by at least {ROOM_FOR_HEADERS}, for the headers",
-                ("message_bytes",),
-            )
-        return self
-
-
-class LogSettings(StrictModel):
-    """What is logged, on standard output."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least that is logged."""
-    decisions: bool = True
-    """A record of every decision."""
-
-
 class Settings(StrictModel):
     """The whole file."""
 
@@ -236,6 +108,7 @@ class Settings(StrictModel):
     listen: Annotated[
         ListenAddress,
         PlainValidator(parse_listen),
+        NoDecode,
         Shown("`unix:PATH`, `127.0.0.1:PORT` or `[::1]:PORT`"),
     ] = UnixSocket(PurePosixPath("sidecar.sock"))
     """Where Envoy reaches the sidecar; a relative path is relative to the working directory."""
@@ -253,6 +126,6 @@ class Settings(StrictModel):
     replicas: Annotated[int, Field(ge=1), AfterValidator(_check_replicas)] = 1
     """How many sidecars share the traffic; the memory store serves one."""
     limits: LimitSettings = LimitSettings()
-    drain_timeout: SecondsOrNone = 10
+    drain_timeout: SecondsOrZero = 10
     """Time for checks to end when the sidecar stops."""
     log: LogSettings = LogSettings()

@@ -28,7 +28,6 @@ class StrictModel(BaseModel):
         frozen=True,
         extra="forbid",
         strict=True,
-        allow_inf_nan=False,
         use_attribute_docstrings=True,
     )
 

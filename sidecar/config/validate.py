@@ -20,9 +20,10 @@ from sidecar.adapters.jwks_fetch import (
     fetch_url,
     open_session,
 )
+from sidecar.adapters.rego_ast import Fault
 from sidecar.adapters.regorus_policy import EmbeddedPolicy, PolicyLoadError
 from sidecar.config.build import Configuration, load_configuration
-from sidecar.config.problem import ConfigurationError, Problem
+from sidecar.config.problem import ConfigurationError, Origin, Problem
 from sidecar.config.settings import IssuerSettings
 from sidecar.core.keyring import BadKeySet, KeyRing, parse_jwks
 
@@ -55,9 +56,16 @@ def _load_policies(configuration: Configuration, problems: list[Problem]) -> str
     try:
         return EmbeddedPolicy.load(configuration.policy_paths, entrypoint).revision
     except PolicyLoadError as error:
-        message = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
-        problems.append(configuration.origin.problem(("policy", "paths"), message))
+        problems.extend(_policy_problem(fault, configuration.origin) for fault in error.faults)
         return ""
+
+
+def _policy_problem(fault: Fault, settings: Origin) -> Problem:
+    """At the policy's own line; where it has none, at the setting that names the policies."""
+    text = " ".join(fault.text.split())
+    if fault.line:
+        return Problem(fault.file, fault.line, "policy", text)
+    return settings.problem(("policy", "paths"), f"{fault.file}: {text}")
 
 
 async def _fetch_all_keys(

@@ -29,7 +29,7 @@ _NO_TAGS: Final = "tags are not read: write plain text, numbers, lists and mappi
 _TAG: Final = "tag:yaml.org,2002:"
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?([eE][-+]?[0-9]{1,3})?")
 _OLD_OCTAL: Final = re.compile(r"[-+]?0[0-9_]+|0o[0-7]+")
-_QUOTED_WORD: Final = re.compile(r"'[^'<>]{2,}'|\"[^\"]{2,}\"")
+_QUOTED_WORD: Final = re.compile(r"'\w[^']+'|\"\w[^\"]+\"")
 _PLAIN_WORDS: Final = {"true": True, "false": False, "null": None, "~": None, "": None}
 _OTHER_WORDS: Final = frozenset({"y", "n"})
 """Booleans of YAML 1.1 that this parser, unlike others, reads as text."""
@@ -56,7 +56,7 @@ def read_yaml(path: Path, shown: str) -> Document:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise ConfigurationError((Problem(shown, line, "", "is not UTF-8"),)) from error
+        raise ConfigurationError((Problem(shown, line, "", "is not UTF-8"),)) from None
     return parse_yaml(text, shown)
 
 

@@ -8,7 +8,7 @@ the table of reasons, and code 0 is written in one place.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
@@ -21,6 +21,7 @@ from sidecar.core.settle import Outgoing
 from sidecar.core.target import parse_target
 from sidecar.envoy_api.generated import ext_authz_pb2 as pb
 
+_Headers: TypeAlias = "RepeatedCompositeFieldContainer[pb.HeaderValueOption]"
 _METHOD_BYTES: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ-_")
 _VISIBLE: Final = frozenset(range(0x21, 0x7F))
 
@@ -172,7 +173,7 @@ def _challenge(reason: Reason) -> str:
     return 'Bearer error="invalid_token"' if reason.http_status == 401 else ""  # noqa: PLR2004
 
 
-def _add(headers: RepeatedCompositeFieldContainer[pb.HeaderValueOption], name: str, value: str) -> None:
+def _add(headers: _Headers, name: str, value: str) -> None:
     header = headers.add().header
     header.key, header.value = name.encode("ascii"), value.encode("ascii")
 

@@ -1,0 +1,355 @@
+"""Every answer of the gate, through a real gRPC server on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import grpc
+import pytest
+
+from sidecar.adapters.memory_deny_list import MemoryDenyList
+from sidecar.adapters.memory_ledger import MemoryLedger
+from sidecar.core.deny import DenyEntry, DenyKey, DenyKind
+from sidecar.core.lanes import Lane
+from sidecar.core.model import Action, Dependency, Redaction, Refused, Ruling
+from sidecar.core.reasons import Reason
+from sidecar.core.stance import OUTAGE_REASON, STANCE, Stance
+from sidecar.envoy_api.generated import ext_authz_pb2 as pb
+from tests.gate import (
+    GLOBEX,
+    ORDERS,
+    RECORDS,
+    TICKETS,
+    Down,
+    Gate,
+    KeysDown,
+    SaysPolicy,
+    ask,
+    check,
+    listening,
+    mcp,
+)
+from tests.tokens import ISSUER, NOW, make_token, signer
+
+
+class Never:
+    """A policy that never answers."""
+
+    revision = "never"
+
+    async def rule_on(self, *_: object, **__: object) -> NoReturn:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+class Panic(BaseException):
+    """What an engine raises outside ``Exception``."""
+
+
+def says(answer: Ruling | Refused | BaseException) -> dict[str, Any]:
+    return {"policy": SaysPolicy(answer)}
+
+
+@dataclass
+class Case:
+    """One way to reach a reason."""
+
+    raw: bytes
+    gate: dict[str, Any] = field(default_factory=dict)
+    front: dict[str, Any] = field(default_factory=dict)
+    before: bytes | None = None
+    """A check that goes first."""
+
+
+def revoked() -> dict[str, Any]:
+    deny_list = MemoryDenyList(capacity=1)
+    key = DenyKey(DenyKind.AGENT, ISSUER, "acme", "agent-1")
+    deny_list.add(DenyEntry(key, NOW + 60), now=NOW)
+    return {"deny_list": deny_list}
+
+
+GOOD = make_token()
+ONCE = check("GET", "/tickets", route=TICKETS, scope=["read:orders:*"])
+REDACT = Ruling(Action.SANITIZE, redact=(Redaction("body", "/a"),))
+CASES = {
+    Reason.MALFORMED_CHECK: Case(b"\xff"),
+    Reason.MARKER_REFUSED: Case(check(marker="0" * 16)),
+    Reason.PATH_MALFORMED: Case(check(path="/orders/..")),
+    Reason.QUERY_MALFORMED: Case(check(path="/orders/o-1?a=%zz")),
+    Reason.OPERATION_UNKNOWN: Case(check("DELETE")),
+    Reason.BODY_MALFORMED: Case(check(**mcp() | {"body": b"[]"})),
+    Reason.BODY_TOO_LARGE: Case(
+        check(
+            **mcp()
+            | {
+                "headers": {
+                    "content-type": b"application/json",
+                    "x-envoy-auth-partial-body": b"true",
+                }
+            }
+        )
+    ),
+    Reason.BODY_TYPE_REFUSED: Case(check(**mcp() | {"headers": {"content-type": b"text/plain"}})),
+    Reason.TOKEN_MISSING: Case(check(token=b"")),
+    Reason.TOKEN_AMBIGUOUS: Case(check(path="/orders/o-1?access_token=x")),
+    Reason.TOKEN_MALFORMED: Case(check(token=b"a.b")),
+    Reason.ISSUER_UNKNOWN: Case(check(iss="https://other.test")),
+    Reason.ALGORITHM_REFUSED: Case(check(token=make_token(header={"alg": "none"}))),
+    Reason.TYPE_REFUSED: Case(check(token=make_token(header={"typ": "dpop+jwt"}))),
+    Reason.KEY_UNKNOWN: Case(check(token=make_token(by=signer(name="stranger")))),
+    Reason.SIGNATURE_INVALID: Case(
+        check(token=make_token(by=signer(name="forger"), header={"kid": signer().kid}))
+    ),
+    Reason.CLAIM_INVALID: Case(check(jti="")),
+    Reason.TOKEN_EXPIRED: Case(check(exp=int(NOW))),
+    Reason.TOKEN_NOT_YET_VALID: Case(check(nbf=int(NOW) + 1)),
+    Reason.LIFETIME_EXCEEDED: Case(check(exp=int(NOW) + 10_000)),
+    Reason.AUDIENCE_REFUSED: Case(check(aud="https://other.test")),
+    Reason.TENANT_NOT_OF_ISSUER: Case(check(tenant="globex")),
+    Reason.SCOPE_ABOVE_CEILING: Case(check(scope=["admin:orders:o-1"])),
+    Reason.TENANT_MISMATCH: Case(check(path="/globex/o-1", route=GLOBEX)),
+    Reason.REVOKED: Case(check(), revoked()),
+    Reason.INSUFFICIENT_SCOPE: Case(check(scope=["read:orders:o-2"])),
+    Reason.POLICY_DENIED: Case(check(), says(Ruling(Action.DENY))),
+    Reason.POLICY_ERROR: Case(check(), says(Refused(Reason.POLICY_ERROR))),
+    Reason.APPROVAL_NEEDED: Case(check(), says(Ruling(Action.APPROVAL_NEEDED))),
+    Reason.REPLAYED: Case(ONCE, before=ONCE),
+    Reason.QUOTA_EXCEEDED: Case(ONCE, {"ledger": MemoryLedger(capacity=9, per_owner=0)}),
+    Reason.SANITIZE_IMPOSSIBLE: Case(check(), says(REDACT)),
+    Reason.OVERLOADED: Case(check(), front={"concurrency": 0}),
+    Reason.DEADLINE_EXCEEDED: Case(check(), {"policy": Never()}, {"time_limit": 0.05}),
+    Reason.KEYS_UNAVAILABLE: Case(check(), {"keys": KeysDown()}),
+    Reason.DENY_LIST_UNAVAILABLE: Case(check("PUT"), {"deny_list": Down(Dependency.DENY_LIST)}),
+    Reason.POLICY_UNAVAILABLE: Case(check("PUT"), {"policy": Down(Dependency.POLICY)}),
+    Reason.REPLAY_UNAVAILABLE: Case(
+        check(single_use=True), {"ledger": Down(Dependency.REPLAY_OF_SINGLE_USE_TOKEN)}
+    ),
+    Reason.INTERNAL_ERROR: Case(check(), says(Panic())),
+}
+
+
+def reason_of(answer: pb.CheckResponse) -> str:
+    """The word of a refusal, or ``ok``; a half-allowed answer fails the test."""
+    if answer.status.code == 0:
+        assert answer.HasField("ok_response")
+        assert not answer.HasField("denied_response")
+        return "ok"
+    assert answer.HasField("denied_response")
+    assert answer.denied_response.status.code >= 400
+    word: str = json.loads(answer.denied_response.body)["reason"]
+    return word
+
+
+def test_every_reason_is_reached() -> None:
+    """No reason is only in the table."""
+    assert set(CASES) == set(Reason)
+
+
+@pytest.mark.parametrize("reason", CASES, ids=lambda reason: reason.word)
+async def test_check_refuses_with_the_reason(reason: Reason) -> None:
+    """Each reason arrives at a gRPC client as a complete refusal, and in the record."""
+    case = CASES[reason]
+    gate = Gate(**case.gate)
+    async with listening(gate, **case.front) as channel:
+        if case.before is not None:
+            assert reason_of(await ask(channel, case.before)) == "ok"
+        answer = await ask(channel, case.raw)
+
+    assert reason_of(answer) == reason.word
+    assert answer.status.code == reason.grpc_code
+    assert answer.denied_response.status.code == reason.http_status
+    decision = gate.seen[-1].verdict.decision
+    assert isinstance(decision, Refused)
+    assert decision.reason is reason
+
+
+async def test_check_allows_a_good_read() -> None:
+    """A good token within its scope passes, with its identity and without itself."""
+    answer = await Gate().answer(check())
+
+    assert reason_of(answer) == "ok"
+    headers = {h.header.key: h.header.value for h in answer.ok_response.headers}
+    assert headers == {
+        b"x-agent-id": b"agent-1",
+        b"x-agent-tenant": b"acme",
+        b"x-agent-scopes": b"read:orders:* write:orders:o-1",
+        b"x-agent-task": b"task-1",
+        b"x-authz-decision-id": b"d-1",
+    }
+    assert b"authorization" in answer.ok_response.headers_to_remove
+
+
+async def test_check_refuses_with_the_policy_gone_what_the_scope_does_not_cover() -> None:
+    """An open stance skips one question, never the scope floor."""
+    gate = Gate(policy=Down(Dependency.POLICY))
+
+    assert reason_of(await gate.answer(check(scope=["read:orders:o-2"]))) == "insufficient_scope"
+
+
+READS = {
+    "read": lambda **claims: check(scope=["read:orders:*"], **claims),
+    "sensitive": lambda **claims: check(
+        path="/records/o-1", route=RECORDS, scope=["read:orders:*"], **claims
+    ),
+    "write": lambda **claims: check("PUT", **claims),
+}
+PARTS: dict[Dependency, dict[str, Any]] = {
+    Dependency.KEYS: {"keys": KeysDown()},
+    Dependency.DENY_LIST: {"deny_list": Down(Dependency.DENY_LIST)},
+    Dependency.POLICY: {"policy": Down(Dependency.POLICY)},
+    Dependency.REPLAY: {
+        "ledger": Down(Dependency.REPLAY),
+        "policy": SaysPolicy(Ruling(Action.ALLOW, single_use=True)),
+    },
+    Dependency.REPLAY_OF_SINGLE_USE_TOKEN: {"ledger": Down(Dependency.REPLAY_OF_SINGLE_USE_TOKEN)},
+}
+
+
+@pytest.mark.parametrize(
+    ("dependency", "access"),
+    [cell for cell in STANCE if cell[0] is not Dependency.SIDECAR],
+    ids=lambda part: part.value,
+)
+async def test_every_outage_obeys_the_table(dependency: Dependency, access: Any) -> None:
+    """A part that is down lets through exactly what the stance says, marked as such."""
+    gate = Gate(**PARTS[dependency])
+    single_use = dependency is Dependency.REPLAY_OF_SINGLE_USE_TOKEN
+    answer = await gate.answer(READS[access.value](**{"single_use": True} if single_use else {}))
+
+    if STANCE[dependency, access] is Stance.OPEN:
+        assert reason_of(answer) == "ok"
+        marks = [h.header.value for h in answer.ok_response.headers if b"skipped" in h.header.key]
+        assert marks == [dependency.value.encode()]
+        assert gate.seen[-1].verdict.skipped == (dependency,)
+    else:
+        assert reason_of(answer) == OUTAGE_REASON[dependency].word
+
+
+async def test_check_does_not_burn_a_token_that_policy_refuses() -> None:
+    """Refused and held calls leave a single-use token as it was."""
+    policy = SaysPolicy(Ruling(Action.DENY))
+    gate = Gate(policy=policy)
+    async with listening(gate) as channel:
+        for answer in (Ruling(Action.DENY), Ruling(Action.APPROVAL_NEEDED), REDACT):
+            policy.answer = answer
+            assert reason_of(await ask(channel, ONCE)) != "ok"
+        policy.answer = Ruling(Action.ALLOW)
+
+        assert reason_of(await ask(channel, ONCE)) == "ok"
+        assert reason_of(await ask(channel, ONCE)) == "replayed"
+
+
+async def test_check_allows_one_of_fifty_parallel_uses() -> None:
+    """A single-use token has one winner."""
+    async with listening(Gate()) as channel:
+        answers = await asyncio.gather(*(ask(channel, ONCE) for _ in range(50)))
+
+    assert sorted(map(reason_of, answers)).count("ok") == 1
+
+
+async def test_check_takes_an_ordinary_token_a_hundred_times() -> None:
+    """A token that is not single-use serves many calls, and claims nothing."""
+    ledger = MemoryLedger(capacity=1, per_owner=1)
+    async with listening(Gate(ledger=ledger)) as channel:
+        answers = [await ask(channel, check()) for _ in range(100)]
+
+    assert {*map(reason_of, answers)} == {"ok"}
+    assert len(ledger) == 0
+
+
+async def test_check_refuses_a_token_verified_before_when_its_key_is_gone() -> None:
+    """What was proven under a removed key is forgotten with it."""
+    gate = Gate()
+    pipeline = gate.pipeline()
+    keys: Any = pipeline.keys
+    deadline = gate.clock.monotonic() + 10
+    first = await pipeline.check(check(), peer="t", deadline=deadline)
+    keys.publish(ISSUER, json.dumps({"keys": [signer("ES256").jwk]}).encode())
+    keys.refresh(ISSUER)
+    second = await pipeline.check(check(), peer="t", deadline=deadline)
+
+    assert reason_of(pb.CheckResponse.FromString(first)) == "ok"
+    assert reason_of(pb.CheckResponse.FromString(second)) == "key_unknown"
+
+
+async def test_check_expires_a_token_verified_before() -> None:
+    """The memory of verified tokens skips the signature, never the clock."""
+    gate = Gate()
+    pipeline = gate.pipeline()
+    deadline = gate.clock.monotonic() + 10
+    await pipeline.check(check(), peer="t", deadline=deadline)
+    gate.clock.wall += 301
+    answer = await pipeline.check(check(), peer="t", deadline=deadline)
+
+    assert reason_of(pb.CheckResponse.FromString(answer)) == "token_expired"
+
+
+@pytest.mark.parametrize("bug", [ValueError("x"), RecursionError(), Panic(), MemoryError()])
+async def test_check_answers_a_bug_with_a_refusal(bug: BaseException) -> None:
+    """Even a panic of an engine is answered, closed."""
+    assert reason_of(await Gate(policy=SaysPolicy(bug)).answer(check())) == "internal_error"
+
+
+async def test_check_answers_when_an_observer_fails() -> None:
+    """Who fails to hear of a decision does not change it."""
+    gate = Gate()
+
+    def deaf(_: object) -> NoReturn:
+        raise ValueError("deaf")
+
+    pipeline = gate.pipeline()
+    object.__setattr__(pipeline, "observers", (deaf, gate.seen.append))
+    answer = await pipeline.check(check(), peer="t", deadline=gate.clock.monotonic() + 10)
+
+    assert reason_of(pb.CheckResponse.FromString(answer)) == "ok"
+    assert len(gate.seen) == 1
+
+
+async def test_check_tells_policy_nothing_secret() -> None:
+    """The question holds neither the token nor a cookie."""
+    policy = SaysPolicy()
+    await Gate(policy=policy).answer(check(headers={"cookie": b"session=crumbs"}))
+
+    text = json.dumps(policy.asked)
+    assert GOOD.decode() not in text
+    assert "crumbs" not in text
+
+
+async def test_check_refuses_a_write_in_the_open_lane() -> None:
+    """A wrong Envoy shows before the sidecar dies, not after."""
+    raw = check("PUT", lane=Lane.OPEN, route=ORDERS)
+
+    assert reason_of(await Gate().answer(raw)) == "marker_refused"
+
+
+async def test_check_honours_the_callers_deadline() -> None:
+    """A caller's own deadline shortens ours; the answer still comes as an answer."""
+    async with listening(Gate(policy=Never()), time_limit=0.05) as channel:
+        call = channel.unary_unary("/envoy.service.auth.v3.Authorization/Check")
+        answer = pb.CheckResponse.FromString(await call(check(), timeout=30))
+
+    assert reason_of(answer) == "deadline_exceeded"
+
+
+async def test_health_says_serving_when_ready() -> None:
+    """Envoy's health check is answered by the same server."""
+    from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415 - this test's own
+
+    async with listening(Gate()) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        request = health_pb2.HealthCheckRequest(service="envoy.service.auth.v3.Authorization")
+        answer = await stub.Check(request)
+
+    assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def test_front_refuses_more_bytes_than_the_limit() -> None:
+    """Over gRPC's message limit there is no answer to give: configuration keeps Envoy below it."""
+    async with listening(Gate(), message_bytes=1000) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await ask(channel, check(body=b"x" * 2000))
+
+    assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -1,0 +1,74 @@
+"""``make soak``: the long runs, their results dated and appended to docs/soak.md.
+
+Half a million broken requests instead of twenty thousand, and the demo again and again: a race
+that shows once in fifty runs shows here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+RESULTS: Final = ROOT / "docs" / "soak.md"
+HEAD: Final = """# Long runs
+
+Written by `make soak`, newest last. What CI runs is shorter.
+
+| when (UTC) | version | cores | run | outcome | seconds |
+|---|---|---|---|---|---|
+"""
+
+
+def main() -> int:
+    """Run everything, write a row for each, and fail if any failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--broken-requests", type=int, default=500_000)
+    parser.add_argument("--demos", type=int, default=20)
+    wanted = parser.parse_args()
+    requests = f"--broken-requests={wanted.broken_requests}"
+    broken = [sys.executable, "-m", "pytest", "-q", "tests/component/test_any_bytes.py", requests]
+    outcomes = [_run(f"{wanted.broken_requests:,} broken requests", [broken])]
+    demo = [sys.executable, "-m", "examples.demo"]
+    outcomes.append(_run(f"the demo, {wanted.demos} times", [demo] * wanted.demos))
+    return 0 if all(outcomes) else 1
+
+
+def _run(name: str, commands: list[list[str]]) -> bool:
+    started = time.monotonic()
+    failed = 0
+    for command in commands:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            failed += 1
+            sys.stderr.write(done.stdout[-4000:] + done.stderr[-4000:])
+    outcome = "passed" if not failed else f"{failed} of {len(commands)} failed"
+    _note(name, outcome, time.monotonic() - started)
+    return not failed
+
+
+def _note(name: str, outcome: str, seconds: float) -> None:
+    if not RESULTS.exists():
+        RESULTS.write_text(HEAD)
+    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
+    row = f"| {when} | {_version()} | {os.cpu_count()} {platform.machine()} | {name} | {outcome} "
+    with RESULTS.open("a") as results:
+        results.write(f"{row}| {seconds:.0f} |\n")
+    sys.stdout.write(f"{name}: {outcome} in {seconds:.0f} s\n")
+
+
+def _version() -> str:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
