@@ -1,0 +1,5 @@
+package team.rules
+
+known := {"a"}
+
+allow if known("a") # refused: function known is not defined

@@ -1,0 +1,3 @@
+package team.rules
+
+allow if glob.match("read:data:*", [":"], "read:data:x:y") # refused: function glob.match is not allowed

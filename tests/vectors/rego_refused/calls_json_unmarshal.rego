@@ -1,0 +1,3 @@
+package team.rules
+
+allow if json.unmarshal("1e400") == 1 # refused: function json.unmarshal is not allowed

@@ -1,0 +1,3 @@
+package team.rules
+
+allow if lower(input.request.host) == "a" # refused: function lower is not allowed

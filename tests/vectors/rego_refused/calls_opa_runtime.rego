@@ -1,0 +1,3 @@
+package team.rules
+
+allow if opa.runtime().env.HOME == "/" # refused: function opa.runtime is not allowed

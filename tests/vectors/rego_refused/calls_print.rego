@@ -1,0 +1,3 @@
+package team.rules
+
+allow if print("here") # refused: function print is not defined

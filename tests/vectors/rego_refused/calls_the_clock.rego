@@ -1,0 +1,3 @@
+package team.rules
+
+allow if time.now_ns() == 0 # refused: function time.now_ns is not allowed

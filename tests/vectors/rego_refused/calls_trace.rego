@@ -1,0 +1,3 @@
+package team.rules
+
+allow if trace("here") # refused: function trace is not allowed

@@ -1,0 +1,3 @@
+package team.rules
+
+long(x) if long(x) # refused: rule long needs itself, or a variable has its name

@@ -1,0 +1,3 @@
+package team.rules
+
+allow if regex.match(`(?i)pay`, input.request.path) # refused: pattern holds a group with options

@@ -1,0 +1,3 @@
+package team.rules
+
+allow if regex.match(`\bpay\b`, input.request.path) # refused: pattern holds an escape like \d, write a class like [0-9]

@@ -1,0 +1,3 @@
+package team.rules
+
+allow if allow # refused: rule allow needs itself, or a variable has its name

@@ -1,0 +1,3 @@
+package team.rules
+
+allow if input.request.access == ] # refused: expecting expression

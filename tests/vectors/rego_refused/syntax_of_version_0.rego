@@ -1,0 +1,5 @@
+package team.rules
+
+allow { # refused: `if` keyword is required before rule body
+	true
+}
