@@ -9,6 +9,9 @@ CACHE := $(abspath .cache)
 OPA_VERSION := v1.22.2
 OPA := $(CACHE)/go/opa-$(OPA_VERSION)/bin/opa
 
+GENERATED := sidecar/envoy_api/generated
+protoc_into = $(BIN)/python -m grpc_tools.protoc -I proto --python_out=$(1) --pyi_out=$(1) ext_authz.proto
+
 .PHONY: help demo test soak lint bench proto policies lock clean
 
 help: ## list these commands
@@ -31,15 +34,15 @@ lint: $(VENV)/.dev $(OPA) ## formatting, lint, types, import rules, generated fi
 	@$(BIN)/lint-imports
 	@$(OPA) fmt --fail --list policies
 	@$(OPA) check --strict --schema policies/schema policies
-	@$(BIN)/python -m tests.generated --check
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(call protoc_into,"$$fresh") \
+		&& diff -r --exclude=__init__.py --exclude=__pycache__ "$$fresh" $(GENERATED) \
+		|| { echo "generated code is not what proto/ says: run make proto"; exit 1; }
 
 bench: $(VENV)/.dev ## measure checks per second and CPU per check; PEER=DIR adds the peer's binaries
 	@$(BIN)/python -m bench $(PEER)
 
 proto: $(VENV)/.dev ## generate the protobuf classes from proto/
-	@$(BIN)/python -m grpc_tools.protoc -I proto \
-		--python_out=sidecar/envoy_api/generated --pyi_out=sidecar/envoy_api/generated \
-		ext_authz.proto
+	@$(call protoc_into,$(GENERATED))
 
 policies: $(OPA) ## test, check and format-check the policies with stock OPA
 	@$(OPA) fmt --fail --list policies

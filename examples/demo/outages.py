@@ -65,7 +65,9 @@ async def rotated(stage: Stage) -> Seen:
 
 
 async def key_removed(stage: Stage) -> Seen:
-    """Take the first key out of the JWKS, as after a theft."""
+    """Take the oldest key out of the JWKS, as after a theft."""
+    if stage.issuer.kid == stage.issuer.oldest:
+        await rotated(stage)
     following, stolen = stage.issuer.kid, stage.issuer.oldest
     stage.issuer.use(stolen)
     old = stage.issuer.mint("read:customers:7", "write:customers:7")

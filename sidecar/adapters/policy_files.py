@@ -12,14 +12,14 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
 from sidecar.adapters.rego_ast import Fault
 from sidecar.core.strict_json import parse_object
 
-_MAX_DATA_DEPTH = 64
+_MAX_DATA_DEPTH: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,10 @@ def _is_read(file: Path) -> bool:
 def _document(file: Path, content: bytes) -> dict[str, Any]:
     if file.suffix == ".yaml":
         # Through JSON: whatever YAML has beyond it (dates, numbers as keys) no engine would take.
-        content = json.dumps(yaml.safe_load(content), allow_nan=False).encode()
+        try:
+            content = json.dumps(yaml.safe_load(content), allow_nan=False).encode()
+        except TypeError:
+            raise ValueError("holds something that JSON has not, like a date") from None
     return parse_object(content, max_depth=_MAX_DATA_DEPTH)
 
 

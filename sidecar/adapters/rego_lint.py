@@ -35,14 +35,15 @@ RULES: Final = ("scopegate", "rules")
 
 _LITERALS: Final = frozenset({"String", "RawString", "Number", "Bool", "Null"})
 _COLLECTIONS: Final = frozenset({"Array", "Set", "Object"})
+_COMPREHENSIONS: Final = frozenset({"ArrayCompr", "SetCompr", "ObjectCompr"})
 _KNOWN: Final = (
     REFS
     | _LITERALS
     | _COLLECTIONS
+    | _COMPREHENSIONS
     | {
-        "ArithExpr", "ArrayCompr", "AssignExpr", "BinExpr", "BoolExpr", "Call", "Compr", "Default",
-        "Every", "Expr", "Func", "Membership", "NotExpr", "ObjectCompr", "Set", "SetCompr",
-        "SomeIn", "SomeVars", "Spec", "UnaryExpr",
+        "ArithExpr", "AssignExpr", "BinExpr", "BoolExpr", "Call", "Compr", "Default",
+        "Every", "Expr", "Func", "Membership", "NotExpr", "SomeIn", "SomeVars", "Spec", "UnaryExpr",
     }
 )  # fmt: skip
 _ORDERINGS: Final = frozenset({"Lt", "Le", "Gt", "Ge"})
@@ -161,7 +162,7 @@ def _is_defined(term: Node, module: Module, names: Names) -> bool:
         return rule[0] not in {"input", "data"} or names.is_always_defined(rule)
     if kind in {"Array", "Set"}:
         return all(_is_defined(item, module, names) for item in body["items"])
-    return kind in _LITERALS
+    return kind in _LITERALS | _COMPREHENSIONS
 
 
 def _ordering_faults(module: Module, tree: Any, guarded: frozenset[str]) -> Iterator[Fault]:

@@ -35,6 +35,7 @@ _PROBE: Final = Question(
     b'"audience":"","params":{}},"source":{"address":"","principal":""},"policy":{"revision":""}}'
 )
 _PLACE: Final = re.compile(r"^--> (?P<place>.*:\d+):\d+$", re.MULTILINE)
+_NO_RULE: Final = "not a valid rule path"
 _OVER_LIMIT: Final = "exceeded maximum instruction limit"
 
 
@@ -115,7 +116,10 @@ class EmbeddedPolicy:
         try:
             self._evaluator()
         except RuntimeError as error:
-            raise PolicyLoadError([fault_of(error, root)]) from None
+            fault = fault_of(error, root)
+            if fault.text == _NO_RULE:
+                fault = Fault(root, 0, f"entry point {self._entrypoint} is no rule")
+            raise PolicyLoadError([fault]) from None
         ruling = self._rule_on(_PROBE)
         if isinstance(ruling, Refused):
             text = f"{self._entrypoint} fails on a call without anything: {ruling.detail}"

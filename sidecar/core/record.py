@@ -12,8 +12,11 @@ from typing import Final
 from sidecar.core.model import Refused, Verdict
 
 _LONGEST: Final = 256
-# A JOSE header begins with "{" and a quote or white space, in base64url "ey" or "ew".
-_JWT: Final = re.compile(r"e[yw][A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*")
+# A JOSE header begins with "{" and a quote, with or without white space between them; here in
+# base64url. One without its signature is masked too: it was cut from a whole one.
+_JWT: Final = re.compile(
+    r"e(?:yJ|yAi|wog|woJ|w0K|wki)[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"
+)
 
 
 def record_of(verdict: Verdict) -> dict[str, str | list[str]]:

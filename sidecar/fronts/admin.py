@@ -141,6 +141,8 @@ class AdminFront:
         before = os.umask(_OWNER_ONLY)
         try:
             await web.UnixSite(on_socket, str(socket)).start()
+        except OSError as taken:
+            raise OSError(f"cannot listen on {socket}: {taken.strerror}") from taken
         finally:
             os.umask(before)
         bound: int = on_port.addresses[0][1]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from sidecar.core.model import (
     Action,
     Allowed,
@@ -16,7 +18,7 @@ from sidecar.core.model import (
 )
 from sidecar.core.reasons import Reason
 from sidecar.core.record import record_of
-from tests.tokens import make_token
+from tests.tokens import make_token, sign_compact
 from tests.values import AGENT, CALL, REQUEST, make_call
 
 TOKEN = make_token().decode()
@@ -101,9 +103,19 @@ def test_record_masks_a_token_wherever_it_turns_up() -> None:
     assert text.count("[token]") >= 5
 
 
+@pytest.mark.parametrize("opening", ['{"', '{ "', '{\n "', '{\n\t"', '{\r\n"', '{\t"'])
+def test_record_masks_every_spelling_of_a_header(opening: str) -> None:
+    """White space in its JSON does not hide a token, nor does a missing signature."""
+    header = opening.encode() + b'alg":"EdDSA"}'
+    token = sign_compact(header, b'{"iss":"https://issuer.test"}').decode()
+    for text in (token, token.rpartition(".")[0]):
+        record = record_of(Verdict(Refused(Reason.CLAIM_INVALID, text)))
+        assert record["detail"] == "[token]"
+
+
 def test_record_keeps_an_ordinary_host_name() -> None:
     """Three labels are no token."""
-    host = "everything-internal.namespace-one.cluster-local"
+    host = "eyes-everywhere-internal.namespace-one.cluster-local"
     verdict = replace(FULL, request=replace(REQUEST, host=host))
 
     assert record_of(verdict)["host"] == host
