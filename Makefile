@@ -32,8 +32,9 @@ lint: $(VENV)/.dev $(OPA) ## formatting, lint, types, import rules, generated fi
 	@$(BIN)/mypy
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
-	@$(OPA) fmt --fail --list policies
+	@$(OPA) fmt --fail --list policies k8s/config
 	@$(OPA) check --strict --schema policies/schema policies
+	@$(OPA) check --strict k8s/config
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(call protoc_into,"$$fresh") \
 		&& diff -r --exclude=__init__.py --exclude=__pycache__ "$$fresh" $(GENERATED) \
 		|| { echo "generated code is not what proto/ says: run make proto"; exit 1; }

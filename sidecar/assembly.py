@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import random
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,7 +49,7 @@ class Sidecar:
 
 
 @contextlib.asynccontextmanager
-async def serving(configuration: Configuration) -> AsyncIterator[Sidecar]:
+async def serving(configuration: Configuration) -> AsyncGenerator[Sidecar]:
     """Run a sidecar for as long as the context lasts; leaving it drains, then closes.
 
     Raises ``PolicyLoadError`` for policies that do not load and ``OSError`` for an address that is
@@ -72,6 +72,8 @@ async def serving(configuration: Configuration) -> AsyncIterator[Sidecar]:
         )
         readiness = Readiness(keys.ready)
         _measure(metrics, keys, deny_list, readiness, generation)
+        # The front first: who asks /readyz must not hear "ready" of a gate that does not listen.
+        await _front(pipeline, settings, readiness, stack)
         admin = AdminFront(
             port_app(metrics.registry, readiness, keys), socket_app(deny_list, clock)
         )
@@ -81,7 +83,6 @@ async def serving(configuration: Configuration) -> AsyncIterator[Sidecar]:
             port=settings.admin.http.port,
             socket=Path(settings.admin.socket),
         )
-        await _front(pipeline, settings, readiness, stack)
         yield Sidecar(pipeline, readiness, admin_port)
 
 

@@ -353,7 +353,7 @@ class Allowed:
     set_headers: tuple[tuple[str, str], ...]
     remove_headers: tuple[str, ...]
     set_query: tuple[tuple[str, str], ...] = ()
-    """Names as they stand in the query; values not encoded yet."""
+    """Names as they stand in the query, and values that need no encoding."""
     remove_query: tuple[str, ...] = ()
     sanitized: bool = False
 

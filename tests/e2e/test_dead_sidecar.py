@@ -56,9 +56,10 @@ async def test_guard_refuses_a_bad_token_when_the_sidecar_is_dead(
 ) -> None:
     """Signature, expiry, lifetime, audience and issuer hold without us."""
     before = dead.tool.calls
-    answer = await ask("GET", "/customers/7", dead.issuer.mint("read:customers:7", **claims))
+    for target in ("/customers/7", "/search"):
+        answer = await ask("GET", target, dead.issuer.mint("read:customers:7", **claims))
 
-    assert answer.status in {401, 403}
+        assert answer.status in {401, 403}
     assert dead.tool.calls == before
 
 

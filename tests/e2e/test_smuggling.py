@@ -56,27 +56,27 @@ async def test_hop_by_hop_trick_fails_when_it_names_identity_headers(
 
 
 @pytest.mark.parametrize(
-    ("target", "status"),
+    ("target", "word"),
     [
-        ("/customers/%2e%2e/admin", 404),
-        ("/customers/7/../../admin", 404),
-        ("/customers/7%2f..%2fadmin", 400),
-        ("/customers/7%5c..%5cadmin", 400),
-        ("//admin", 404),
-        ("/customers/7/secrets", 404),
-        ("/customers/7;x=1", 400),
-        ("/customers/*", 400),
-        ("/customers/7%00", 400),
+        ("/customers/%2e%2e/admin", "404"),
+        ("/customers/7/../../admin", "404"),
+        ("//admin", "404"),
+        ("/customers/7/secrets", "404"),
+        ("/customers/7%2f..%2fadmin", "400"),
+        ("/customers/7%5c..%5cadmin", "400"),
+        ("/customers/7%00", "400"),
+        ("/customers/7;x=1", "400 path_malformed"),
+        ("/customers/*", "400 path_malformed"),
     ],
 )
 async def test_path_trick_fails_when_it_leaves_its_route(
-    stage: Stage, ask: Ask, target: str, status: int
+    stage: Stage, ask: Ask, target: str, word: str
 ) -> None:
-    """Paths have one meaning; what the route does not name never gets to the tool."""
+    """Envoy refuses a path that could mean two things, scopegate one that holds no identifier."""
     before = stage.tool.calls
     answer = await ask("GET", target, stage.issuer.mint("read:customers:*"))
 
-    assert (answer.status, stage.tool.calls) == (status, before)
+    assert (answer.word, stage.tool.calls) == (word, before)
 
 
 async def test_path_reaches_the_tool_as_it_was_judged(stage: Stage, ask: Ask) -> None:

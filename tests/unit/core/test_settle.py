@@ -146,10 +146,21 @@ def test_settle_redacts_query_parameters() -> None:
     assert decision.remove_query == ("ssn",)
 
 
-@pytest.mark.parametrize("query", ["%6dail=a", "a=1;mail=b", "m%61il=a&mail=b", "ma+il=1"])
+@pytest.mark.parametrize(
+    "query", ["%6dail=a", "a=1;mail=b", "m%61il=a&mail=b", "ma+il=1", "ma~il=1"]
+)
 def test_settle_refuses_to_redact_a_query_that_is_spelled_differently(query: str) -> None:
     """Envoy would not find the name that the tool decodes."""
     decision = settled(sanitize(Redaction("query", "mail", "x")), raw_query=query)
+
+    assert isinstance(decision, Refused)
+    assert decision.reason is Reason.SANITIZE_IMPOSSIBLE
+
+
+@pytest.mark.parametrize("replacement", ["a b", "j@x", "a%20b", "~", "é", "a&b=c", "x\r\n"])
+def test_settle_refuses_a_replacement_that_envoy_would_not_write(replacement: str) -> None:
+    """Envoy would answer 500 to a call that the record shows as allowed."""
+    decision = settled(sanitize(Redaction("query", "mail", replacement)), raw_query="mail=a")
 
     assert isinstance(decision, Refused)
     assert decision.reason is Reason.SANITIZE_IMPOSSIBLE
