@@ -48,7 +48,7 @@ proto: $(VENV)/.dev ## generate the protobuf classes from proto/
 policies: $(OPA) ## test, check and format-check the policies with stock OPA
 	@$(OPA) fmt --fail --list policies
 	@$(OPA) check --strict --schema policies/schema policies
-	@$(OPA) test --verbose policies
+	@$(OPA) test --bundle --verbose policies
 
 lock: $(VENV)/.dev ## resolve the dependencies again, with hashes
 	@for extra in "run" "demo --group demo -c requirements/run.lock" \

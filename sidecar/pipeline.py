@@ -105,12 +105,9 @@ class Pipeline:
             return Verdict(agent, request=request, call=call)
         known = Verdict(UNDECIDED.decision, request=request, call=call, agent=agent)
 
-        denied = outages.ask_now(lambda: self.deny_list.find(agent, now=now), assume=None)  # (5)
+        denied = outages.ask_now(lambda: self._denied(agent, now), assume=None)  # (5)
         if denied is not None:
-            refused = (
-                denied if isinstance(denied, Refused) else Refused(Reason.REVOKED, str(denied))
-            )
-            return replace(known, decision=refused)
+            return replace(known, decision=denied)
         lacking = scope_floor(agent, call)  # (6)
         if lacking is not None:
             return replace(known, decision=lacking)
@@ -149,6 +146,10 @@ class Pipeline:
         if isinstance(signed, Refused):
             return signed
         return admit(signed, issuer, call, now=now)
+
+    def _denied(self, agent: Agent, now: float) -> Refused | None:
+        entry = self.deny_list.find(agent, now=now)
+        return None if entry is None else Refused(Reason.REVOKED, str(entry))
 
     async def _claim(self, verdict: Verdict, deadline: float) -> Verdict:
         """The only write: what the call uses up, all or nothing, once everything else passed."""

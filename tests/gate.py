@@ -237,5 +237,5 @@ async def listening(gate: Gate, **front: Any) -> AsyncIterator[grpc.aio.Channel]
 
 async def ask(channel: grpc.aio.Channel, raw: bytes) -> pb.CheckResponse:
     """One RPC as Envoy makes it; an RPC error fails the test."""
-    answer = await channel.unary_unary(f"/{SERVICE}/Check")(raw)
+    answer = await channel.unary_unary(f"/{SERVICE}/Check")(raw, timeout=30)
     return pb.CheckResponse.FromString(answer)

@@ -58,5 +58,6 @@ def line_of(observation: Observation) -> bytes:
         "time": round(observation.at, 6),
         "decision_id": observation.decision_id,
         "seconds": round(observation.seconds, 6),
+        "front_peer": observation.peer,
     }
     return msgspec.json.encode(head | record_of(observation.verdict)) + b"\n"

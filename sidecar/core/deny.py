@@ -46,6 +46,9 @@ class DenyEntry:
     reason: str = ""
     """For the record."""
 
+    def __str__(self) -> str:
+        return f"{self.key.kind.value} {self.key.value}: {self.reason or 'no reason given'}"
+
     def holds_for(self, agent: Agent, now: float) -> bool:
         """Whether this entry refuses a token of ``agent``, given that its key matched."""
         if now >= self.until:

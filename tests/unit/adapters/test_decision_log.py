@@ -25,6 +25,7 @@ def test_line_is_one_json_object() -> None:
         "time": NOW,
         "decision_id": "d-1",
         "seconds": 0.000123,
+        "front_peer": "unix:",
         "decision": "deny",
         "reason": "token_missing",
     }
