@@ -57,7 +57,7 @@ def lanes_of(route: Route) -> tuple[Lane, ...]:
 
 
 def lane_digest(route: Route, lane: Lane) -> str:
-    """Digest what a lane depends on into 16 hexadecimal digits (``context_extensions.digest``).
+    """Digest what a lane depends on into 16 hexadecimal digits (``context_extensions.marker``).
 
     Canonical JSON keeps the fields apart, None included.
     """

@@ -86,6 +86,16 @@ def test_settle_refuses_a_ruling_that_sets_a_foreign_header(name: str) -> None:
     assert decision.reason is Reason.POLICY_ERROR
 
 
+def test_settle_says_who_calls_even_where_policy_may_set_that_header() -> None:
+    """Configuration refuses such a setting; if it came through, the token's word would stand."""
+    outgoing = Outgoing(policy_headers=frozenset({"x-agent-id"}))
+    ruling = Ruling(Action.ALLOW, headers=(("x-agent-id", "the-boss"),))
+    decision = settle(ruling, make_call(), make_agent(), outgoing, "d-1")
+
+    assert isinstance(decision, Allowed)
+    assert dict(decision.set_headers)["x-agent-id"] == "agent-1"
+
+
 @pytest.mark.parametrize("name", ["x-agent-id", "host", ":path", "content-length", "authorization"])
 def test_settle_refuses_a_ruling_that_redacts_a_foreign_header(name: str) -> None:
     """Redaction is no way round that either."""
