@@ -17,16 +17,7 @@ from sidecar.adapters.memory_ledger import MemoryLedger
 from sidecar.adapters.verified_tokens import VerifiedTokens
 from sidecar.core.catalogue import Catalogue, Operation, Route, ScopeTemplate
 from sidecar.core.lanes import Lane, lane_digest, markers_of
-from sidecar.core.model import (
-    Access,
-    Action,
-    Dependency,
-    Protocol,
-    Question,
-    Refused,
-    Ruling,
-    Unavailable,
-)
+from sidecar.core.model import Access, Agent, Dependency, Protocol, Question, Unavailable
 from sidecar.core.settle import Outgoing
 from sidecar.envoy_api.generated import ext_authz_pb2 as pb
 from sidecar.fronts.grpc_aio import SERVICE, GrpcFront
@@ -35,6 +26,7 @@ from sidecar.observe import Observation
 from sidecar.pipeline import Pipeline
 from sidecar.ports import DenyList, Keys, Ledger, Policy
 from tests.fakes_keys import FakeKeys
+from tests.fakes_policy import FakePolicy
 from tests.tokens import AUDIENCE, ISSUER, make_profile, make_token, signer
 from tests.values import StillClock
 
@@ -87,46 +79,44 @@ CATALOGUE = Catalogue(
 )
 
 
-class SaysPolicy:
-    """A policy that says the same to everything, or raises."""
+class BrokenPolicy:
+    """A policy with a bug: it raises what no port allows."""
 
-    revision = "test"
+    revision = "broken"
 
-    def __init__(self, answer: Ruling | Refused | BaseException = Ruling(Action.ALLOW)) -> None:  # noqa: B008 - frozen
-        self.answer = answer
-        self.asked: list[dict[str, Any]] = []
+    def __init__(self, bug: BaseException) -> None:
+        self._bug = bug
 
-    async def rule_on(self, question: Question, *, deadline: float) -> Ruling | Refused:
-        del deadline
-        self.asked.append(json.loads(question.document))
-        if isinstance(self.answer, BaseException):
-            raise self.answer
-        return self.answer
+    async def rule_on(self, question: Question, *, deadline: float) -> NoReturn:
+        del question, deadline
+        raise self._bug
 
 
-class Down:
-    """Every port at once, gone."""
+class StaleDenyList:
+    """A deny list that is older than its limit and holds nothing against anybody."""
 
-    def __init__(self, dependency: Dependency) -> None:
-        self._outage = Unavailable(dependency, "test")
-
-    revision = "down"
-
-    async def commit(self, *_: object, **__: object) -> NoReturn:
-        raise self._outage
-
-    async def rule_on(self, *_: object, **__: object) -> NoReturn:
-        raise self._outage
-
-    def find(self, *_: object, **__: object) -> NoReturn:
-        raise self._outage
+    def find(self, agent: Agent, *, now: float) -> NoReturn:
+        del agent, now
+        raise Unavailable(Dependency.DENY_LIST, "stale")
 
 
-class KeysDown:
-    """No usable keys."""
+def unreachable_policy() -> FakePolicy:
+    """A policy engine that nobody answers for."""
+    policy = FakePolicy()
+    policy.reachable = False
+    return policy
 
-    async def find(self, *_: object, **__: object) -> NoReturn:
-        raise Unavailable(Dependency.KEYS, "test")
+
+def unreachable_keys() -> FakeKeys:
+    """An issuer whose keys were never there."""
+    keys = FakeKeys(StillClock())
+    keys.publish(ISSUER, None)
+    return keys
+
+
+def full_ledger() -> MemoryLedger:
+    """A ledger that can take no claim."""
+    return MemoryLedger(capacity=0, per_owner=10)
 
 
 def published(clock: StillClock) -> FakeKeys:
@@ -142,7 +132,7 @@ def published(clock: StillClock) -> FakeKeys:
 class Gate:
     """The parts of one pipeline; ``None`` takes the real one."""
 
-    policy: Policy = field(default_factory=SaysPolicy)
+    policy: Policy = field(default_factory=FakePolicy)
     keys: Keys | None = None
     deny_list: DenyList = field(default_factory=lambda: MemoryDenyList(capacity=100))
     ledger: Ledger = field(default_factory=lambda: MemoryLedger(capacity=100, per_owner=10))

@@ -80,12 +80,11 @@ def _hides_its_effect(request: Request) -> bool:
 
 
 def _opens_a_tunnel(request: Request) -> bool:
-    """One check, then any number of frames. ``:protocol`` is RFC 8441's form of an upgrade."""
+    """One check, then any number of frames."""
     headers = request.headers
     return (
         request.method == "CONNECT"
         or "upgrade" in headers
-        or ":protocol" in headers
         or any(b"upgrade" in value.lower() for value in headers.get("connection", ()))
     )
 

@@ -6,7 +6,6 @@ owner alone, and there is no way to it over TCP.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -17,10 +16,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 from sidecar.core.deny import DenyEntry, DenyKey, DenyKind
+from sidecar.fronts.unix_socket import private
 from sidecar.ports import Clock, DenyListAdmin
 from sidecar.readiness import Readiness
 
-_OWNER_ONLY: Final = 0o177
 _LONGEST_ENTRY: Final = 4096
 
 
@@ -138,13 +137,11 @@ class AdminFront:
         await on_socket.setup()
         site = web.TCPSite(on_port, host, port)
         await site.start()
-        before = os.umask(_OWNER_ONLY)
-        try:
-            await web.UnixSite(on_socket, str(socket)).start()
-        except OSError as taken:
-            raise OSError(f"cannot listen on {socket}: {taken.strerror}") from taken
-        finally:
-            os.umask(before)
+        with private(socket):
+            try:
+                await web.UnixSite(on_socket, str(socket)).start()
+            except OSError as failed:
+                raise OSError(f"cannot listen on {socket}: {failed.strerror}") from failed
         bound: int = on_port.addresses[0][1]
         return bound
 

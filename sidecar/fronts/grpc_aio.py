@@ -6,17 +6,18 @@ which an open lane would let through. Too many checks at once are shed by an ans
 
 from __future__ import annotations
 
-import os
+import contextlib
+from pathlib import Path
 from typing import Any, Final, cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from sidecar.core.reasons import Reason
+from sidecar.fronts.unix_socket import private
 from sidecar.pipeline import Pipeline
 
 SERVICE: Final = "envoy.service.auth.v3.Authorization"
-_OWNER_ONLY: Final = 0o177
 
 
 class GrpcFront:
@@ -39,7 +40,10 @@ class GrpcFront:
         self._in_flight = 0
         self._health = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue] - the stubs lack it
         self._server = grpc.aio.server(
-            options=(("grpc.max_receive_message_length", message_bytes),)
+            options=(
+                ("grpc.max_receive_message_length", message_bytes),
+                ("grpc.so_reuseport", 0),  # a second sidecar on one port is a mistake, not a share
+            )
         )
         check = grpc.unary_unary_rpc_method_handler(self._check)
         handler = grpc.method_handlers_generic_handler(SERVICE, {"Check": check})
@@ -53,13 +57,13 @@ class GrpcFront:
         A Unix socket is open to its owner alone: whoever can write to it can claim any route.
         """
         await self.set_ready(ready=False)
-        before = os.umask(_OWNER_ONLY)
-        try:
-            self.port = self._server.add_insecure_port(self._listen)
-        except RuntimeError as taken:
-            raise OSError(f"cannot listen on {self._listen}") from taken
-        finally:
-            os.umask(before)
+        socket = Path(self._listen.removeprefix("unix:"))
+        owned = self._listen.startswith("unix:")
+        with private(socket) if owned else contextlib.nullcontext():
+            try:
+                self.port = self._server.add_insecure_port(self._listen)
+            except RuntimeError as failed:
+                raise OSError(f"cannot listen on {self._listen}") from failed
         await self._server.start()
 
     async def set_ready(self, *, ready: bool) -> None:

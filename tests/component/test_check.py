@@ -14,23 +14,26 @@ from sidecar.adapters.memory_deny_list import MemoryDenyList
 from sidecar.adapters.memory_ledger import MemoryLedger
 from sidecar.core.deny import DenyEntry, DenyKey, DenyKind
 from sidecar.core.lanes import Lane
-from sidecar.core.model import Action, Dependency, Redaction, Refused, Ruling
+from sidecar.core.model import Dependency, Refused
 from sidecar.core.reasons import Reason
 from sidecar.core.stance import OUTAGE_REASON, STANCE, Stance
 from sidecar.envoy_api.generated import ext_authz_pb2 as pb
+from tests.fakes_policy import FakePolicy
 from tests.gate import (
     GLOBEX,
     ORDERS,
     RECORDS,
     TICKETS,
-    Down,
+    BrokenPolicy,
     Gate,
-    KeysDown,
-    SaysPolicy,
+    StaleDenyList,
     ask,
     check,
+    full_ledger,
     listening,
     mcp,
+    unreachable_keys,
+    unreachable_policy,
 )
 from tests.tokens import ISSUER, NOW, make_token, signer
 
@@ -49,8 +52,15 @@ class Panic(BaseException):
     """What an engine raises outside ``Exception``."""
 
 
-def says(answer: Ruling | Refused | BaseException) -> dict[str, Any]:
-    return {"policy": SaysPolicy(answer)}
+DENY = '{"action": "deny"}'
+ALLOW = '{"action": "allow"}'
+HOLD = '{"action": "approval_needed"}'
+ALLOW_ONCE = '{"action": "allow", "single_use": true}'
+REDACT = '{"action": "sanitize", "redact": [{"in": "body", "name": "/a"}]}'
+
+
+def says(answer: str) -> dict[str, Any]:
+    return {"policy": FakePolicy(answer)}
 
 
 @dataclass
@@ -73,7 +83,6 @@ def revoked() -> dict[str, Any]:
 
 GOOD = make_token()
 ONCE = check("GET", "/tickets", route=TICKETS, scope=["read:orders:*"])
-REDACT = Ruling(Action.SANITIZE, redact=(Redaction("body", "/a"),))
 CASES = {
     Reason.MALFORMED_CHECK: Case(b"\xff"),
     Reason.MARKER_REFUSED: Case(check(marker="0" * 16)),
@@ -113,21 +122,19 @@ CASES = {
     Reason.TENANT_MISMATCH: Case(check(path="/globex/o-1", route=GLOBEX)),
     Reason.REVOKED: Case(check(), revoked()),
     Reason.INSUFFICIENT_SCOPE: Case(check(scope=["read:orders:o-2"])),
-    Reason.POLICY_DENIED: Case(check(), says(Ruling(Action.DENY))),
-    Reason.POLICY_ERROR: Case(check(), says(Refused(Reason.POLICY_ERROR))),
-    Reason.APPROVAL_NEEDED: Case(check(), says(Ruling(Action.APPROVAL_NEEDED))),
+    Reason.POLICY_DENIED: Case(check(), says(DENY)),
+    Reason.POLICY_ERROR: Case(check(), says('{"action": "dance"}')),
+    Reason.APPROVAL_NEEDED: Case(check(), says(HOLD)),
     Reason.REPLAYED: Case(ONCE, before=ONCE),
     Reason.QUOTA_EXCEEDED: Case(ONCE, {"ledger": MemoryLedger(capacity=9, per_owner=0)}),
     Reason.SANITIZE_IMPOSSIBLE: Case(check(), says(REDACT)),
     Reason.OVERLOADED: Case(check(), front={"concurrency": 0}),
     Reason.DEADLINE_EXCEEDED: Case(check(), {"policy": Never()}, {"time_limit": 0.05}),
-    Reason.KEYS_UNAVAILABLE: Case(check(), {"keys": KeysDown()}),
-    Reason.DENY_LIST_UNAVAILABLE: Case(check("PUT"), {"deny_list": Down(Dependency.DENY_LIST)}),
-    Reason.POLICY_UNAVAILABLE: Case(check("PUT"), {"policy": Down(Dependency.POLICY)}),
-    Reason.REPLAY_UNAVAILABLE: Case(
-        check(single_use=True), {"ledger": Down(Dependency.REPLAY_OF_SINGLE_USE_TOKEN)}
-    ),
-    Reason.INTERNAL_ERROR: Case(check(), says(Panic())),
+    Reason.KEYS_UNAVAILABLE: Case(check(), {"keys": unreachable_keys()}),
+    Reason.DENY_LIST_UNAVAILABLE: Case(check("PUT"), {"deny_list": StaleDenyList()}),
+    Reason.POLICY_UNAVAILABLE: Case(check("PUT"), {"policy": unreachable_policy()}),
+    Reason.REPLAY_UNAVAILABLE: Case(check(single_use=True), {"ledger": full_ledger()}),
+    Reason.INTERNAL_ERROR: Case(check(), {"policy": BrokenPolicy(Panic())}),
 }
 
 
@@ -184,7 +191,7 @@ async def test_check_allows_a_good_read() -> None:
 
 async def test_check_refuses_with_the_policy_gone_what_the_scope_does_not_cover() -> None:
     """An open stance skips one question, never the scope floor."""
-    gate = Gate(policy=Down(Dependency.POLICY))
+    gate = Gate(policy=unreachable_policy())
 
     assert reason_of(await gate.answer(check(scope=["read:orders:o-2"]))) == "insufficient_scope"
 
@@ -197,14 +204,14 @@ READS = {
     "write": lambda **claims: check("PUT", **claims),
 }
 PARTS: dict[Dependency, dict[str, Any]] = {
-    Dependency.KEYS: {"keys": KeysDown()},
-    Dependency.DENY_LIST: {"deny_list": Down(Dependency.DENY_LIST)},
-    Dependency.POLICY: {"policy": Down(Dependency.POLICY)},
+    Dependency.KEYS: {"keys": unreachable_keys()},
+    Dependency.DENY_LIST: {"deny_list": StaleDenyList()},
+    Dependency.POLICY: {"policy": unreachable_policy()},
     Dependency.REPLAY: {
-        "ledger": Down(Dependency.REPLAY),
-        "policy": SaysPolicy(Ruling(Action.ALLOW, single_use=True)),
+        "ledger": full_ledger(),
+        "policy": FakePolicy(ALLOW_ONCE),
     },
-    Dependency.REPLAY_OF_SINGLE_USE_TOKEN: {"ledger": Down(Dependency.REPLAY_OF_SINGLE_USE_TOKEN)},
+    Dependency.REPLAY_OF_SINGLE_USE_TOKEN: {"ledger": full_ledger()},
 }
 
 
@@ -230,13 +237,12 @@ async def test_every_outage_obeys_the_table(dependency: Dependency, access: Any)
 
 async def test_check_does_not_burn_a_token_that_policy_refuses() -> None:
     """Refused and held calls leave a single-use token as it was."""
-    policy = SaysPolicy(Ruling(Action.DENY))
+    policy = FakePolicy()
     gate = Gate(policy=policy)
     async with listening(gate) as channel:
-        for answer in (Ruling(Action.DENY), Ruling(Action.APPROVAL_NEEDED), REDACT):
-            policy.answer = answer
+        for policy.answer in (DENY, HOLD, REDACT):
             assert reason_of(await ask(channel, ONCE)) != "ok"
-        policy.answer = Ruling(Action.ALLOW)
+        policy.answer = ALLOW
 
         assert reason_of(await ask(channel, ONCE)) == "ok"
         assert reason_of(await ask(channel, ONCE)) == "replayed"
@@ -290,7 +296,7 @@ async def test_check_expires_a_token_verified_before() -> None:
 @pytest.mark.parametrize("bug", [ValueError("x"), RecursionError(), Panic(), MemoryError()])
 async def test_check_answers_a_bug_with_a_refusal(bug: BaseException) -> None:
     """Even a panic of an engine is answered, closed."""
-    assert reason_of(await Gate(policy=SaysPolicy(bug)).answer(check())) == "internal_error"
+    assert reason_of(await Gate(policy=BrokenPolicy(bug)).answer(check())) == "internal_error"
 
 
 async def test_check_answers_when_an_observer_fails() -> None:
@@ -310,12 +316,12 @@ async def test_check_answers_when_an_observer_fails() -> None:
 
 async def test_check_tells_policy_nothing_secret() -> None:
     """The question holds neither the token nor a cookie."""
-    policy = SaysPolicy()
+    policy = FakePolicy()
     await Gate(policy=policy).answer(check(headers={"cookie": b"session=crumbs"}))
 
-    text = json.dumps(policy.asked)
-    assert GOOD.decode() not in text
-    assert "crumbs" not in text
+    [question] = policy.asked
+    assert GOOD not in question.document
+    assert b"crumbs" not in question.document
 
 
 async def test_check_refuses_a_write_in_the_open_lane() -> None:

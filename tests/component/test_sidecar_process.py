@@ -249,6 +249,38 @@ async def test_sidecar_says_why_it_does_not_start(
     assert "Traceback" not in err.decode()
 
 
+@pytest.mark.parametrize("tcp", [True, False])
+async def test_sidecar_does_not_take_anothers_place(tmp_path: Path, *, tcp: bool) -> None:
+    """Two sidecars on one address would share Envoy's calls, and neither's revocations."""
+    gate, listen = Gate(), f"unix:{tmp_path}/s.sock"
+    settings: dict[str, Any] = {"time_limit": 1, "message_bytes": 100_000, "concurrency": 10}
+    first = GrpcFront(gate.pipeline(), listen="127.0.0.1:0" if tcp else listen, **settings)
+    await first.start()
+    listen = f"127.0.0.1:{first.port}" if tcp else listen
+    second = GrpcFront(gate.pipeline(), listen=listen, **settings)
+    with pytest.raises(OSError, match="cannot listen on"):
+        await second.start()
+    async with grpc.aio.insecure_channel(listen) as channel:
+        answer = await ask(channel, check())
+    await second.stop(0)
+    await first.stop(0)
+
+    assert answer.status.code == 0
+
+
+async def test_sidecar_starts_over_the_socket_of_a_dead_one(tmp_path: Path) -> None:
+    """What a crash left behind is in nobody's way."""
+    write(tmp_path, SETTINGS)
+    for _ in range(2):
+        async with running(tmp_path) as process:
+            await process.event("serving")
+            async with process.channel() as channel:
+                await become(channel, SERVING)
+            process.process.kill()
+
+    assert (tmp_path / "sidecar.sock").exists()
+
+
 class Slow:
     """A policy that answers when a test says so."""
 

@@ -131,7 +131,6 @@ def test_override_in_the_query_makes_a_write(target: str) -> None:
         {"upgrade": (b"",)},
         {"connection": (b"keep-alive, Upgrade",)},
         {"connection": (b"close", b"upgrade")},
-        {":protocol": (b"websocket",)},
     ],
 )
 def test_upgrade_makes_a_write(headers: dict[str, tuple[bytes, ...]]) -> None:
