@@ -12,7 +12,7 @@ OPA := $(CACHE)/go/opa-$(OPA_VERSION)/bin/opa
 GENERATED := sidecar/envoy_api/generated
 protoc_into = $(BIN)/python -m grpc_tools.protoc -I proto --python_out=$(1) --pyi_out=$(1) ext_authz.proto
 
-.PHONY: help demo test soak lint bench proto policies lock clean
+.PHONY: help demo test soak lint bench proto policies docs lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,11 @@ policies: $(OPA) ## test, check and format-check the policies with stock OPA
 	@$(OPA) fmt --fail --list policies
 	@$(OPA) check --strict --schema policies/schema policies
 	@$(OPA) test --bundle --verbose policies
+
+docs: $(VENV)/.dev ## print the tables of the manual from the code again
+	@$(BIN)/python -c 'from sidecar.config.reference import manual; print(manual(), end="")' \
+		> docs/configuration.md
+	@PYTHONPATH=. $(BIN)/python tests/unit/test_operations_page.py --write
 
 lock: $(VENV)/.dev ## resolve the dependencies again, with hashes
 	@for extra in "run" "demo --group demo -c requirements/run.lock" \

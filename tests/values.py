@@ -7,15 +7,23 @@ from typing import Any
 
 from sidecar.core.model import (
     Access,
+    Action,
     Agent,
+    Allowed,
     Call,
+    Dependency,
     Marker,
     Peer,
     Protocol,
+    Refused,
     Request,
     Rewrite,
+    Ruling,
     Scope,
+    ToolCall,
+    Verdict,
 )
+from sidecar.core.reasons import Reason
 
 ISSUER = "https://issuer.example"
 NOW = 1_800_000_000.0
@@ -100,3 +108,19 @@ class StillClock:
 
     def monotonic(self) -> float:
         return self.ticks
+
+
+def full_verdict() -> tuple[Verdict, Verdict]:
+    """A pass and a refusal with everything in them that a verdict can hold."""
+    tool = ToolCall("tools/call", "transfer", {}, 1)
+    call = make_call(protocol=Protocol.MCP, tool=tool, server="payments")
+    known = Verdict(
+        Allowed((), ()),
+        skipped=(Dependency.POLICY,),
+        request=REQUEST,
+        call=call,
+        agent=make_agent(session="s-1"),
+        ruling=Ruling(Action.ALLOW, reason="r", detail="d"),
+    )
+    refused = Refused(Reason.APPROVAL_NEEDED, "detail", "public", "apr-1")
+    return known, replace(known, decision=refused)
