@@ -51,8 +51,9 @@ policies: $(OPA) ## test, check and format-check the policies with stock OPA
 	@$(OPA) test --bundle --verbose policies
 
 docs: $(VENV)/.dev ## print the tables of the manual from the code again
+	@mkdir -p .cache
 	@$(BIN)/python -c 'from sidecar.config.reference import manual; print(manual(), end="")' \
-		> docs/configuration.md
+		> .cache/configuration.md && mv .cache/configuration.md docs/configuration.md
 	@PYTHONPATH=. $(BIN)/python tests/unit/test_operations_page.py --write
 
 lock: $(VENV)/.dev ## resolve the dependencies again, with hashes
@@ -66,10 +67,12 @@ lock: $(VENV)/.dev ## resolve the dependencies again, with hashes
 clean: ## remove what these commands made
 	@rm -rf $(VENV) $(CACHE) .run .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-# Installed from the locks, hashes checked, and again only when a lock changed. The second stamp
-# implies the first: every lock contains the one before it.
+# Installed from the locks, hashes checked, and again only when a lock changed. A development
+# environment that is up to date is also one for the demo: every lock contains the one before it.
 $(VENV)/.demo: requirements/demo.lock pyproject.toml
-	@test -f $(VENV)/.dev && touch $@ || $(MAKE) --no-print-directory install WHAT=demo STAMP=$@
+	@if [ $(VENV)/.dev -nt requirements/dev.lock ] && [ $(VENV)/.dev -nt pyproject.toml ]; \
+		then touch $@; \
+		else $(MAKE) --no-print-directory install WHAT=demo STAMP=$@; fi
 
 $(VENV)/.dev: requirements/dev.lock pyproject.toml
 	@$(MAKE) --no-print-directory install WHAT=dev STAMP=$@

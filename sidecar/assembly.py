@@ -65,7 +65,7 @@ async def serving(configuration: Configuration) -> AsyncGenerator[Sidecar]:
             keys=keys,
             tokens=VerifiedTokens(settings.stores.verified_tokens),
             deny_list=deny_list,
-            ledger=_ledger(settings),
+            ledger=_ledger(settings, clock),
             clock=clock,
             new_id=lambda: uuid4().hex,
             observers=(metrics, *_records(settings, metrics, stack)),
@@ -147,9 +147,13 @@ def _key_limits(settings: Settings) -> KeyLimits:
     )
 
 
-def _ledger(settings: Settings) -> MemoryLedger:
+def _ledger(settings: Settings, clock: Clock) -> MemoryLedger:
     stores = settings.stores
-    return MemoryLedger(capacity=stores.single_use_capacity, per_owner=stores.single_use_per_agent)
+    return MemoryLedger(
+        capacity=stores.single_use_capacity,
+        per_owner=stores.single_use_per_agent,
+        since=clock.now(),
+    )
 
 
 async def _front(

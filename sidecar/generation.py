@@ -24,7 +24,7 @@ class Generation:
     """By exact ``iss``."""
     policy: Policy
     markers: frozenset[str]
-    """Digests of the lanes that this generation and the one before it accept."""
+    """Accepted markers, in the form of ``core.lanes.markers_of``."""
     outgoing: Outgoing
     """Names of the headers that an allowed request carries to the tool."""
 

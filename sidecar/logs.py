@@ -1,12 +1,16 @@
 """Operational logs: JSON lines on standard error, beside the decision records on standard output.
 
-Exceptions are logged by type and place without their values: a local variable could hold a token.
+An exception is logged by its type and place. Its text is not: it may quote what a caller sent.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
 
 import structlog
 
@@ -15,10 +19,9 @@ def configure(level: str) -> None:
     """Set up the process's logs; ``level`` is debug, info, warning or error."""
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            _without_values,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -26,3 +29,21 @@ def configure(level: str) -> None:
         ),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
     )
+
+
+def place_of(error: BaseException) -> dict[str, str]:
+    """``error``: its type; ``at``: ``file:line`` where it was raised."""
+    frames = extract_tb(error.__traceback__)
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown"
+    return {"error": type(error).__name__, "at": place}
+
+
+def _without_values(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    error = event.pop("exc_info", None)
+    if error is True:
+        error = sys.exc_info()[1]
+    if isinstance(error, BaseException):
+        event.update(place_of(error))
+    return event

@@ -1,30 +1,32 @@
 """The line: a request's whole way, from the bytes that Envoy sends to the bytes it gets back.
 
-Steps 1 to 9 have the same numbers and names in records, documents and tests. Steps 2 to 6 never
-fail open. Nothing is written before step 8, and step 8 is one atomic write: a call that is
-refused or held for approval burns no token, which is why step 9's plan is made just before it.
+Steps 1 to 9 have the same numbers and names in records, documents and tests; the comments name
+each step's file. Steps 2 to 6 never fail open, but for the deny list's freshness. Nothing is
+written before step 8, and step 8 is one atomic write: a call that is refused or held for approval
+burns no token, which is why the plan of step 9 is made just before it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
 from sidecar.core.bearer import bearer_token
 from sidecar.core.locate import locate
 from sidecar.core.model import (
-    Access,
     Action,
     Agent,
     Call,
-    Dependency,
+    Decision,
+    Effects,
+    Question,
     Refused,
+    Request,
     Ruling,
-    Unavailable,
     Verdict,
 )
 from sidecar.core.question import question_of
@@ -32,18 +34,20 @@ from sidecar.core.reasons import Reason
 from sidecar.core.scope import scope_floor
 from sidecar.core.settle import settle
 from sidecar.core.single_use import CONFLICT_REASON, effects_of
-from sidecar.core.stance import OUTAGE_REASON, STANCE, Stance
 from sidecar.core.verify import admit, profile_of
 from sidecar.envoy_api.codec import decode, encode
 from sidecar.generation import Generation, Live
+from sidecar.logs import place_of
 from sidecar.observe import Observation, Observer
+from sidecar.outages import Outages
 from sidecar.ports import Clock, DenyList, Keys, Ledger, Tokens
 
-T = TypeVar("T")
-_log: Final = structlog.get_logger(__name__)
-
-UNDECIDED: Final = Verdict(Refused(Reason.INTERNAL_ERROR))
 ALLOW: Final = Ruling(Action.ALLOW)
+
+_FOR_ASKING: Final = 0.8
+"""The share of a check's time that others may take: the rest is to say what silence means."""
+
+_log: Final = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,139 +69,125 @@ class Pipeline:
         Whatever happens, what comes back is a complete ``CheckResponse``: an RPC error would let
         Envoy's ``failure_mode_allow`` decide instead of our table.
         """
-        generation, decision_id = self.live.current, self.new_id()
-        started, verdict = self.clock.monotonic(), UNDECIDED
+        started = self.clock.monotonic()
+        ask_by = started + _FOR_ASKING * (deadline - started)
+        walk = Walk(self, self.live.current, self.new_id(), self.clock.now(), ask_by)
         try:
             async with asyncio.timeout(deadline - started):
-                verdict = await self._decide(raw, generation, decision_id, deadline)
-                verdict = await self._claim(verdict, deadline)  # (8)
-            answer = encode(verdict, decision_id, generation.outgoing)  # (9)
+                decision = await walk.decide(raw)  # (1) to (7), and the plan of (9)
+                decision = await walk.claim(decision)  # (8)
+            answer = walk.answer(decision)  # (9)
         except TimeoutError:
-            verdict = Verdict(Refused(Reason.DEADLINE_EXCEEDED))
-            answer = encode(verdict, decision_id, generation.outgoing)
+            answer = walk.answer(decision := Refused(Reason.DEADLINE_EXCEEDED))
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise  # the caller is gone, or we are
         except BaseException as bug:  # noqa: BLE001 - engines raise panics outside Exception
-            verdict = Verdict(Refused(Reason.INTERNAL_ERROR, type(bug).__name__))
-            answer = encode(verdict, decision_id, generation.outgoing)
-        self._tell(Observation(decision_id, self.clock.now(), self._since(started), peer, verdict))
+            _log.error("check_failed", decision_id=walk.decision_id, **place_of(bug))
+            answer = walk.answer(decision := Refused(Reason.INTERNAL_ERROR, type(bug).__name__))
+        self._tell(walk, decision, peer, self.clock.monotonic() - started)
         return answer
 
     def refuse(self, reason: Reason, *, peer: str) -> bytes:
         """The answer of a front that cannot take the check."""
-        decision_id, verdict = self.new_id(), Verdict(Refused(reason))
-        self._tell(Observation(decision_id, self.clock.now(), 0.0, peer, verdict))
-        return encode(verdict, decision_id, self.live.current.outgoing)
+        walk = Walk(self, self.live.current, self.new_id(), self.clock.now(), 0.0)
+        self._tell(walk, Refused(reason), peer, 0.0)
+        return walk.answer(Refused(reason))
 
-    async def _decide(
-        self, raw: bytes, generation: Generation, decision_id: str, deadline: float
-    ) -> Verdict:
-        """Steps 1 to 7 and the plan of 9: what would be done, without doing it."""
-        request = decode(raw)  # (1)
-        if isinstance(request, Refused):
-            return Verdict(request)
-        call = locate(request, generation.catalogue, generation.markers)
-        if isinstance(call, Refused):
-            return Verdict(call, request=request)
-        outages, now = Outages(call.access), self.clock.now()
-        agent = await self._identify(call, generation, outages, now, deadline)  # (2) (3) (4)
-        if isinstance(agent, Refused):
-            return Verdict(agent, request=request, call=call)
-        known = Verdict(UNDECIDED.decision, request=request, call=call, agent=agent)
-
-        denied = outages.ask_now(lambda: self._denied(agent, now), assume=None)  # (5)
-        if denied is not None:
-            return replace(known, decision=denied)
-        lacking = scope_floor(agent, call)  # (6)
-        if lacking is not None:
-            return replace(known, decision=lacking)
-        question = question_of(call, agent, now=now, revision=generation.policy.revision)
-        known = replace(known, question=question)
-        asked = generation.policy.rule_on(question, deadline=deadline)  # (7)
-        ruling = await outages.ask(asked, assume=ALLOW)
-        if isinstance(ruling, Refused):
-            return replace(known, decision=ruling, skipped=outages.skipped)
-        decision = settle(ruling, call, agent, generation.outgoing, decision_id)  # (9)
-        effects = effects_of(decision, ruling, call, agent)
-        return replace(
-            known, decision=decision, ruling=ruling, effects=effects, skipped=outages.skipped
-        )
-
-    async def _identify(
-        self, call: Call, generation: Generation, outages: Outages, now: float, deadline: float
-    ) -> Agent | Refused:
-        """Who asks: steps 2 to 4."""
-        token = bearer_token(call.request)  # (2)
-        if isinstance(token, Refused):
-            return token
-        jws = self.tokens.parse(token)  # (3)
-        if isinstance(jws, Refused):
-            return jws
-        issuer = profile_of(jws, generation.issuers)
-        if isinstance(issuer, Refused):
-            return issuer
-        finding = self.keys.find(issuer.issuer, jws.kid, deadline=deadline)
-        key = await outages.ask(finding, assume=None)
-        if isinstance(key, Refused):
-            return key
-        if key is None:
-            return Refused(Reason.KEY_UNKNOWN, f"kid {jws.kid!r} of {issuer.name}")
-        signed = self.tokens.prove(jws, key)  # (4)
-        if isinstance(signed, Refused):
-            return signed
-        return admit(signed, issuer, call, now=now)
-
-    def _denied(self, agent: Agent, now: float) -> Refused | None:
-        entry = self.deny_list.find(agent, now=now)
-        return None if entry is None else Refused(Reason.REVOKED, str(entry))
-
-    async def _claim(self, verdict: Verdict, deadline: float) -> Verdict:
-        """The only write: what the call uses up, all or nothing, once everything else passed."""
-        if not verdict.effects or verdict.call is None:
-            return verdict
-        outages = Outages(verdict.call.access, verdict.skipped)
-        committing = self.ledger.commit(verdict.effects, now=self.clock.now(), deadline=deadline)
-        conflict = await outages.ask(committing, assume=None)
-        if isinstance(conflict, Refused):
-            return replace(verdict, decision=conflict)
-        if conflict is not None:
-            return replace(verdict, decision=Refused(CONFLICT_REASON[conflict]))
-        return replace(verdict, skipped=outages.skipped)
-
-    def _since(self, started: float) -> float:
-        return self.clock.monotonic() - started
-
-    def _tell(self, observation: Observation) -> None:
+    def _tell(self, walk: Walk, decision: Decision, peer: str, seconds: float) -> None:
+        verdict = walk.verdict(decision)
+        observation = Observation(walk.decision_id, walk.now, seconds, peer, verdict)
         for observer in self.observers:
             try:
                 observer(observation)
-            except Exception:  # noqa: BLE001 - the answer goes out whoever fails to hear
-                _log.exception("observer_failed", observer=type(observer).__name__)
+            except Exception as bug:  # noqa: BLE001 - the answer goes out whoever fails to hear
+                _log.error("observer_failed", observer=type(observer).__name__, **place_of(bug))
 
 
 @dataclass(slots=True)
-class Outages:
-    """Which silences a call of this access may live with, by the stance table, and which it did."""
+class Walk:
+    """One request's way. What it learns is kept for the record; the decision is only returned."""
 
-    access: Access
-    skipped: tuple[Dependency, ...] = field(default=())
+    parts: Pipeline
+    generation: Generation
+    decision_id: str
+    now: float
+    ask_by: float
+    outages: Outages | None = None
+    request: Request | None = None
+    call: Call | None = None
+    agent: Agent | None = None
+    question: Question | None = None
+    ruling: Ruling | None = None
+    effects: Effects = Effects()  # noqa: RUF009 - frozen
 
-    async def ask(self, question: Awaitable[T], *, assume: T) -> T | Refused:
-        """The answer; on silence ``assume`` where the stance is open, else a refusal."""
-        try:
-            return await question
-        except Unavailable as outage:
-            return self._without(outage, assume)
+    async def decide(self, raw: bytes) -> Decision:  # noqa: C901 - a ladder, one rung a refusal
+        """Steps 1 to 7 and the plan of 9: what would be done, without doing it."""
+        parts, gate, now, ask_by = self.parts, self.generation, self.now, self.ask_by
+        if isinstance(request := decode(raw), Refused):  # (1) envoy_api/codec, core/target
+            return request
+        self.request = request
+        if isinstance(
+            call := locate(request, gate.catalogue, gate.markers), Refused
+        ):  # core/locate
+            return call
+        self.call, self.outages = call, (outages := Outages(call.access))
+        if isinstance(token := bearer_token(request), Refused):  # (2) core/bearer
+            return token
+        if isinstance(jws := parts.tokens.parse(token), Refused):  # (3) core/jws
+            return jws
+        if isinstance(issuer := profile_of(jws, gate.issuers), Refused):  # core/verify
+            return issuer
+        finding = parts.keys.find(issuer.issuer, jws.kid, deadline=ask_by)  # adapters/jwks
+        if isinstance(key := await outages.ask(finding, assume=None), Refused):
+            return key
+        if key is None:
+            return Refused(Reason.KEY_UNKNOWN, f"kid {jws.kid!r} of {issuer.name}")
+        if isinstance(signed := parts.tokens.prove(jws, key), Refused):  # (4) core/signature
+            return signed
+        if isinstance(agent := admit(signed, issuer, call, now=now), Refused):  # core/verify
+            return agent
+        self.agent = agent
+        if denied := outages.ask_now(lambda: self._denied(agent), assume=None):  # (5) core/deny
+            return denied
+        if lacking := scope_floor(agent, call):  # (6) core/scope
+            return lacking
+        question = question_of(call, agent, now=now, revision=gate.policy.revision)
+        self.question = question  # (7) core/question, adapters/regorus_policy, core/ruling
+        asking = gate.policy.rule_on(question, deadline=ask_by)
+        if isinstance(ruling := await outages.ask(asking, assume=ALLOW), Refused):
+            return ruling
+        self.ruling = ruling
+        plan = settle(ruling, call, agent, gate.outgoing, self.decision_id)  # (9) core/settle
+        self.effects = effects_of(plan, ruling, call, agent)  # core/single_use
+        return plan
 
-    def ask_now(self, question: Callable[[], T], *, assume: T) -> T | Refused:
-        """``ask`` for a question that this process answers itself."""
-        try:
-            return question()
-        except Unavailable as outage:
-            return self._without(outage, assume)
+    async def claim(self, plan: Decision) -> Decision:
+        """(8) The only write: what the call uses up, all or nothing, once everything passed."""
+        if not self.effects or self.outages is None:
+            return plan
+        committing = self.parts.ledger.commit(self.effects, now=self.now, deadline=self.ask_by)
+        conflict = await self.outages.ask(committing, assume=None)
+        if isinstance(conflict, Refused):
+            return conflict
+        return plan if conflict is None else Refused(CONFLICT_REASON[conflict])
 
-    def _without(self, outage: Unavailable, assume: T) -> T | Refused:
-        if STANCE[outage.dependency, self.access] is Stance.OPEN:
-            self.skipped = (*self.skipped, outage.dependency)
-            return assume
-        return Refused(OUTAGE_REASON[outage.dependency], outage.detail)
+    def answer(self, decision: Decision) -> bytes:
+        """(9) The bytes for Envoy."""
+        return encode(self.verdict(decision), self.decision_id, self.generation.outgoing)
+
+    def verdict(self, decision: Decision) -> Verdict:
+        """The decision with everything that led to it."""
+        return Verdict(
+            decision,
+            skipped=self.outages.skipped if self.outages else (),
+            request=self.request,
+            call=self.call,
+            agent=self.agent,
+            question=self.question,
+            ruling=self.ruling,
+            effects=self.effects,
+        )
+
+    def _denied(self, agent: Agent) -> Refused | None:
+        entry = self.parts.deny_list.find(agent, now=self.now)
+        return None if entry is None else Refused(Reason.REVOKED, str(entry))

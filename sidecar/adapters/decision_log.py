@@ -1,7 +1,8 @@
 """Decision records as JSON lines, written by a thread of their own.
 
-A check never waits for whoever reads the log: when the queue is full the record is dropped and
-counted, and the count is a metric.
+A check never waits for whoever reads the log: when the queue is full, or a write fails, the record
+is dropped and counted, and the count is a metric. What is queued is the line itself: the request
+that it tells of, with its body, is not kept for it.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from queue import Full, Queue
 from typing import Final
 
 import msgspec
+import structlog
 
 from sidecar.core.record import record_of
 from sidecar.observe import Observation
 
 _QUEUE_LENGTH: Final = 10_000
+_log: Final = structlog.get_logger(__name__)
 
 
 class DecisionLog:
@@ -27,14 +30,14 @@ class DecisionLog:
     ) -> None:
         self.dropped = 0
         self._write = write
-        self._queue: Queue[Observation | None] = Queue(queue_length)
+        self._queue: Queue[bytes | None] = Queue(queue_length)
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
         self._thread.start()
 
     def __call__(self, observation: Observation) -> None:
         """Hand over one record, or drop it."""
         try:
-            self._queue.put_nowait(observation)
+            self._queue.put_nowait(line_of(observation))
         except Full:
             self.dropped += 1
 
@@ -47,8 +50,13 @@ class DecisionLog:
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        while (observation := self._queue.get()) is not None:
-            self._write(line_of(observation))
+        while (line := self._queue.get()) is not None:
+            try:
+                self._write(line)
+            except Exception as error:  # noqa: BLE001 - a full disk must not end the log for good
+                self.dropped += 1
+                if self.dropped == 1:
+                    _log.error("decision_log_failed", error=type(error).__name__)
 
 
 def line_of(observation: Observation) -> bytes:

@@ -1,11 +1,13 @@
 """The ledger of one process: right for one sidecar, and refused by configuration for more.
 
 Bounded, but never by forgetting: a live claim that made room for another would reopen its replay.
-A full ledger is an outage, a full quota is one agent's own refusal.
+A full ledger is an outage, a full quota is one agent's own refusal. What a process before this one
+knew is lost, so a token from before this ledger began may have been used, and is refused.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from heapq import heappop, heappush
 
@@ -15,8 +17,12 @@ from sidecar.core.model import Claim, Conflict, Effects, Unavailable
 class MemoryLedger:
     """``ports.Ledger`` in a dictionary. Atomic because nothing in ``commit`` awaits."""
 
-    def __init__(self, *, capacity: int, per_owner: int) -> None:
-        """Hold at most ``capacity`` live claims, at most ``per_owner`` of them of one agent."""
+    def __init__(self, *, capacity: int, per_owner: int, since: float = -math.inf) -> None:
+        """Hold at most ``capacity`` live claims, at most ``per_owner`` of them of one agent.
+
+        ``since`` (seconds since the epoch) is when this ledger began to remember.
+        """
+        self._since = since
         self._capacity = capacity
         self._per_owner = per_owner
         self._live: dict[str, Claim] = {}
@@ -28,6 +34,8 @@ class MemoryLedger:
         del deadline
         self._forget_ended(now)
         claims = effects.claims
+        if any(_issued_at(claim) < self._since for claim in claims):
+            return Conflict.NOT_REMEMBERED
         if any(claim.key in self._live for claim in claims):
             return Conflict.CLAIMED_BEFORE
         wanted = Counter(claim.owner for claim in claims)
@@ -51,3 +59,7 @@ class MemoryLedger:
             self._held[owner] -= 1
             if not self._held[owner]:
                 del self._held[owner]
+
+
+def _issued_at(claim: Claim) -> float:
+    return -math.inf if claim.issued_at is None else claim.issued_at

@@ -17,7 +17,7 @@ from sidecar.core.model import Refused
 from sidecar.core.record import outcome
 from sidecar.observe import Observation
 
-# From a quarter of a millisecond: the default buckets begin where a check must have ended.
+# From 50 microseconds: the default buckets begin where a check must have ended.
 _BUCKETS: Final = (
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5,
 )  # fmt: skip

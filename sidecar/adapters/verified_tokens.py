@@ -19,18 +19,6 @@ from sidecar.core import signature
 from sidecar.core.model import Jws, Key, Refused, SignedClaims
 
 
-class DirectTokens:
-    """``ports.Tokens`` without a memory: every token is parsed and proven anew."""
-
-    def parse(self, token: bytes) -> Jws | Refused:
-        """See ``ports.Tokens.parse``."""
-        return compact.parse(token)
-
-    def prove(self, jws: Jws, key: Key) -> SignedClaims | Refused:
-        """See ``ports.Tokens.prove``."""
-        return signature.prove(jws, key)
-
-
 @dataclass(frozen=True, slots=True)
 class _Proven:
     jws: Jws

@@ -28,7 +28,7 @@ _ONE_VALUE_AT_MOST: Final = ("content-type", "content-encoding")
 def locate(request: Request, catalogue: Catalogue, markers: frozenset[str]) -> Call | Refused:
     """Find what a request asks for.
 
-    ``markers`` are ``lanes.markers_of`` this catalogue and the one before it. Never raises;
+    ``markers`` are those accepted, in the form of ``lanes.markers_of``. Never raises;
     refuses with ``MARKER_REFUSED``, ``PATH_MALFORMED``, ``OPERATION_UNKNOWN`` or a ``BODY_*``.
     """
     route = _route_of(request, catalogue, markers)

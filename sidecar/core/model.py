@@ -78,7 +78,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What Envoy's route says of itself in ``context_extensions``; see ``core.catalogue``."""
+    """What Envoy's route says of itself in ``context_extensions``; see ``core.lanes``."""
 
     route: str = ""
     lane: str = ""
@@ -324,6 +324,8 @@ class Claim:
     until: float
     dependency: Dependency
     """The stance row that holds when the ledger is silent."""
+    issued_at: float | None = None
+    """``iat`` of the token; None counts as older than everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +342,7 @@ class Conflict(Enum):
     """Why the ledger did not commit."""
 
     CLAIMED_BEFORE = "claimed_before"
+    NOT_REMEMBERED = "not_remembered"  # the token is older than what the ledger knows of
     QUOTA = "quota"
 
 

@@ -103,6 +103,9 @@ class Reason(Enum):
 
     # (8) claim what is single-use
     REPLAYED = _bad_token("replayed", "The token was for a single use and has been used.")
+    USE_UNKNOWN = _bad_token(
+        "use_unknown", "The token is for a single use; whether it was used is not known any more."
+    )
     QUOTA_EXCEEDED = Outside(
         "quota_exceeded", 429, _RESOURCE_EXHAUSTED, "Too many single-use tokens are in flight."
     )

@@ -24,13 +24,17 @@ from sidecar.core.model import (
 )
 from sidecar.core.reasons import Reason
 
-# What would reroute or desynchronise the request if a policy could write it.
-_NEVER_WRITTEN: Final = frozenset(
+NEVER_WRITTEN: Final = frozenset(
     {
-        "authorization", "connection", "content-length", "host", "keep-alive", "te", "trailer",
-        "transfer-encoding", "upgrade",
+        "authorization", "connection", "content-encoding", "content-length", "content-type",
+        "cookie", "expect", "forwarded", "host", "keep-alive", "proxy-authenticate",
+        "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+        "x-http-method", "x-http-method-override", "x-method-override", "x-real-ip", "x-request-id",
     }
 )  # fmt: skip
+NEVER_WRITTEN_PREFIXES: Final = (":", "x-envoy-", "x-forwarded-")
+"""What would reroute, reframe or authenticate a request if configuration or a policy could set it.
+Only a cookie may be taken away."""
 # What Envoy writes into a request line when it validates mutations (seen on 1.40): it neither
 # encodes nor takes what is encoded, and answers 500 to anything else.
 _PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789*-._")
@@ -82,7 +86,7 @@ def _pass(
         return query
     for redaction in _of(ruling.redact, "header"):
         name = redaction.name
-        if name in outgoing.identity or name in _NEVER_WRITTEN or name.startswith(":"):
+        if name in outgoing.identity or _is_never_written(name, redaction):
             return Refused(Reason.POLICY_ERROR, f"ruling redacts the header {name!r}")
         if redaction.replacement is None:
             headers.pop(name, None)
@@ -103,6 +107,12 @@ def _pass(
         remove_query=query[1],
         sanitized=ruling.action is Action.SANITIZE,
     )
+
+
+def _is_never_written(name: str, redaction: Redaction) -> bool:
+    if name == "cookie" and redaction.replacement is None:
+        return False
+    return name in NEVER_WRITTEN or name.startswith(NEVER_WRITTEN_PREFIXES)
 
 
 def _identity(agent: Agent, outgoing: Outgoing, decision_id: str) -> dict[str, str]:

@@ -24,7 +24,11 @@ from sidecar.core.model import (
 from sidecar.core.reasons import Reason
 
 CONFLICT_REASON: Final = MappingProxyType(
-    {Conflict.CLAIMED_BEFORE: Reason.REPLAYED, Conflict.QUOTA: Reason.QUOTA_EXCEEDED}
+    {
+        Conflict.CLAIMED_BEFORE: Reason.REPLAYED,
+        Conflict.NOT_REMEMBERED: Reason.USE_UNKNOWN,
+        Conflict.QUOTA: Reason.QUOTA_EXCEEDED,
+    }
 )
 
 
@@ -40,6 +44,7 @@ def effects_of(decision: Decision, ruling: Ruling, call: Call, agent: Agent) -> 
         owner=f"{{{tag}}}:agent:{_digest(agent.issuer, agent.tenant, agent.agent)}",
         until=agent.usable_until,
         dependency=Dependency.REPLAY_OF_SINGLE_USE_TOKEN if agent.single_use else Dependency.REPLAY,
+        issued_at=agent.issued_at,
     )
     return Effects(claims=(claim,))
 

@@ -3,13 +3,15 @@
 Whoever writes the bytes is not trusted, and others parse them after us: the policy engine, the
 tool. So whatever parsers are known to disagree on is refused here: members that stand twice,
 numbers that do not fit, half characters, encodings besides UTF-8 (RFC 8259, section 8.1; RFC 7493).
-Depth is bounded before parsing, because the parser recurses.
+Depth and the number of values are bounded before parsing: the parser recurses, and whoever sends
+many small values could keep the one thread busy that answers everybody.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from decimal import Decimal
 from math import isfinite
 from typing import Any, Final
 
@@ -19,8 +21,13 @@ _MIN_INT: Final = -(2**63)
 _MAX_INT: Final = 2**64 - 1
 _MAX_DIGITS: Final = 20  # of a 64-bit number with its sign; int() is quadratic in the digits
 
-_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"{}[]")
+MAX_VALUES: Final = 4096
+"""Objects, arrays and their items in one document."""
+
+# Up to the end of the input where no quote ends it: trying again at every quote inside would take
+# time by the square. The parser stops there anyway.
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_NOT_STRUCTURE: Final = bytes(byte for byte in range(256) if byte not in b"{}[],")
 
 
 def parse_object(raw: bytes, *, max_depth: int) -> dict[str, Any]:
@@ -31,7 +38,7 @@ def parse_object(raw: bytes, *, max_depth: int) -> dict[str, Any]:
     it well below the interpreter's recursion limit. Raises ``ValueError`` with a short reason that
     quotes nothing of ``raw``.
     """
-    _refuse_deeper(raw, max_depth)
+    _refuse_deeper_or_wider(raw, max_depth)
     try:
         value = _DECODER.decode(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -45,13 +52,17 @@ def parse_object(raw: bytes, *, max_depth: int) -> dict[str, Any]:
     return value
 
 
-def _refuse_deeper(raw: bytes, max_depth: int) -> None:
-    if raw.count(b"{") + raw.count(b"[") <= max_depth:
+def _refuse_deeper_or_wider(raw: bytes, max_depth: int) -> None:
+    opened = raw.count(b"{") + raw.count(b"[")
+    if opened <= max_depth and opened + raw.count(b",") <= MAX_VALUES:
         return
     # Up to the first error the parser and this scan count alike; the parser gets no further.
+    structure = _STRING.sub(b"", raw).translate(None, _NOT_STRUCTURE)
+    if len(structure) - structure.count(b"}") - structure.count(b"]") > MAX_VALUES:
+        raise ValueError(f"more than {MAX_VALUES} values")
     depth = 0
-    for bracket in _STRING.sub(b"", raw).translate(None, _NOT_BRACKETS):
-        depth += 1 if bracket in b"{[" else -1
+    for mark in structure.replace(b",", b""):
+        depth += 1 if mark in b"{[" else -1
         if depth > max_depth:
             raise ValueError(f"nested deeper than {max_depth}")
 
@@ -77,9 +88,13 @@ def _integer(digits: str) -> int:
 
 
 def _float(digits: str) -> float:
-    if isfinite(number := float(digits)):
-        return number
-    raise ValueError("a number beyond a double")
+    number = float(digits)
+    if not isfinite(number):
+        raise ValueError("a number beyond a double")
+    # A tool that reads decimals would hear another amount than the one that we judged.
+    if Decimal(digits) != Decimal(repr(number)):
+        raise ValueError("a number more precise than a double")
+    return number
 
 
 def _constant(name: str) -> float:

@@ -15,6 +15,7 @@ from urllib.parse import unquote, unquote_plus
 from sidecar.core.model import Refused
 from sidecar.core.reasons import Reason
 
+MAX_PATH_BYTES: Final = 4 * 1024
 MAX_QUERY_BYTES: Final = 8 * 1024
 MAX_QUERY_PAIRS: Final = 256
 
@@ -68,6 +69,8 @@ def split_path(path: str) -> tuple[str, ...]:
 
 
 def _segments_of(raw: bytes) -> tuple[str, ...] | Refused:
+    if len(raw) > MAX_PATH_BYTES:
+        return Refused(Reason.PATH_MALFORMED, "too long")
     if not _PATH.fullmatch(raw):
         return Refused(Reason.PATH_MALFORMED, "not an absolute path of printable ASCII")
     if b"//" in raw:

@@ -7,6 +7,7 @@ which an open lane would let through. Too many checks at once are shed by an ans
 from __future__ import annotations
 
 import contextlib
+import math
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -18,6 +19,11 @@ from sidecar.fronts.unix_socket import private
 from sidecar.pipeline import Pipeline
 
 SERVICE: Final = "envoy.service.auth.v3.Authorization"
+
+_NEVER_REACHED: Final = 1_000_000
+_TOO_LATE_S: Final = 0.05
+"""A check that has waited until so little is left is refused at once: the queue shrinks faster, and
+the answer still arrives before Envoy gives up, which would be an error."""
 
 
 class GrpcFront:
@@ -43,6 +49,10 @@ class GrpcFront:
             options=(
                 ("grpc.max_receive_message_length", message_bytes),
                 ("grpc.so_reuseport", 0),  # a second sidecar on one port is a mistake, not a share
+                # By default gRPC cancels what waits beyond 1,000: an RPC error, which an open lane
+                # lets through. Here it waits, and is shed by an answer.
+                ("grpc.server.max_pending_requests", _NEVER_REACHED),
+                ("grpc.server.max_pending_requests_hard_limit", _NEVER_REACHED),
             )
         )
         check = grpc.unary_unary_rpc_method_handler(self._check)
@@ -79,14 +89,14 @@ class GrpcFront:
         await self._server.stop(grace)
 
     async def _check(self, raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
-        if self._in_flight >= self._concurrency:
+        # None without a deadline, whatever the stubs say.
+        remaining = cast("float | None", context.time_remaining())
+        left = math.inf if remaining is None else remaining
+        if self._in_flight >= self._concurrency or left < _TOO_LATE_S:
             return self._pipeline.refuse(Reason.OVERLOADED, peer=context.peer())
         self._in_flight += 1
         try:
-            # None without a deadline, whatever the stubs say.
-            remaining = cast("float | None", context.time_remaining())
-            limit = self._time_limit if remaining is None else min(self._time_limit, remaining)
-            deadline = self._pipeline.clock.monotonic() + limit
+            deadline = self._pipeline.clock.monotonic() + min(self._time_limit, left)
             return await self._pipeline.check(raw, peer=context.peer(), deadline=deadline)
         finally:
             self._in_flight -= 1

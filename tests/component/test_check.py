@@ -9,15 +9,18 @@ from typing import Any, NoReturn
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sidecar.adapters.memory_deny_list import MemoryDenyList
 from sidecar.adapters.memory_ledger import MemoryLedger
 from sidecar.core.deny import DenyEntry, DenyKey, DenyKind
 from sidecar.core.lanes import Lane
-from sidecar.core.model import Dependency, Refused
+from sidecar.core.model import Dependency, Question, Refused, Unavailable
 from sidecar.core.reasons import Reason
 from sidecar.core.stance import OUTAGE_REASON, STANCE, Stance
 from sidecar.envoy_api.generated import ext_authz_pb2 as pb
+from sidecar.fronts.grpc_aio import SERVICE, GrpcFront
+from tests.fakes_deny_list import StaleDenyList
 from tests.fakes_policy import FakePolicy
 from tests.gate import (
     GLOBEX,
@@ -26,7 +29,6 @@ from tests.gate import (
     TICKETS,
     BrokenPolicy,
     Gate,
-    StaleDenyList,
     ask,
     check,
     full_ledger,
@@ -36,6 +38,7 @@ from tests.gate import (
     unreachable_policy,
 )
 from tests.tokens import ISSUER, NOW, make_token, signer
+from tests.values import StillClock
 
 
 class Never:
@@ -126,6 +129,9 @@ CASES = {
     Reason.POLICY_ERROR: Case(check(), says('{"action": "dance"}')),
     Reason.APPROVAL_NEEDED: Case(check(), says(HOLD)),
     Reason.REPLAYED: Case(ONCE, before=ONCE),
+    Reason.USE_UNKNOWN: Case(
+        ONCE, {"ledger": MemoryLedger(capacity=9, per_owner=9, since=NOW + 1)}
+    ),
     Reason.QUOTA_EXCEEDED: Case(ONCE, {"ledger": MemoryLedger(capacity=9, per_owner=0)}),
     Reason.SANITIZE_IMPOSSIBLE: Case(check(), says(REDACT)),
     Reason.OVERLOADED: Case(check(), front={"concurrency": 0}),
@@ -331,25 +337,123 @@ async def test_check_refuses_a_write_in_the_open_lane() -> None:
     assert reason_of(await Gate().answer(raw)) == "marker_refused"
 
 
+class Caller:
+    """What a front learns of an RPC: how long its caller still waits."""
+
+    def __init__(self, remaining: float | None) -> None:
+        self._remaining = remaining
+
+    def time_remaining(self) -> float | None:
+        return self._remaining
+
+    def peer(self) -> str:
+        return "test"
+
+
+@pytest.mark.parametrize(
+    ("remaining", "word"), [(None, "ok"), (30.0, "ok"), (0.049, "overloaded"), (-1.0, "overloaded")]
+)
+async def test_check_is_shed_when_its_caller_hardly_waits_any_more(
+    remaining: float | None, word: str
+) -> None:
+    """What waited too long in a queue is answered at once: silence would be an error to Envoy."""
+    front = GrpcFront(
+        Gate().pipeline(), listen="", time_limit=5, message_bytes=100_000, concurrency=1
+    )
+    context: Any = Caller(remaining)
+
+    assert reason_of(pb.CheckResponse.FromString(await front._check(check(), context))) == word
+
+
 async def test_check_honours_the_callers_deadline() -> None:
-    """A caller's own deadline shortens ours; the answer still comes as an answer."""
-    async with listening(Gate(policy=Never()), time_limit=0.05) as channel:
-        call = channel.unary_unary("/envoy.service.auth.v3.Authorization/Check")
-        answer = pb.CheckResponse.FromString(await call(check(), timeout=30))
+    """A caller's own deadline shortens ours."""
+    front = GrpcFront(
+        Gate(policy=Never()).pipeline(),
+        listen="",
+        time_limit=1000,
+        message_bytes=100_000,
+        concurrency=1,
+    )
+    context: Any = Caller(0.06)
+    answer = pb.CheckResponse.FromString(await front._check(check(), context))
 
     assert reason_of(answer) == "deadline_exceeded"
 
 
-async def test_health_says_serving_when_ready() -> None:
-    """Envoy's health check is answered by the same server."""
-    from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415 - this test's own
-
+async def test_front_answers_every_check_of_a_flood() -> None:
+    """Three thousand at once: gRPC, left to itself, cancels what it cannot queue."""
+    raw = check(token=b"")
     async with listening(Gate()) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-        request = health_pb2.HealthCheckRequest(service="envoy.service.auth.v3.Authorization")
-        answer = await stub.Check(request)
+        answers = await asyncio.gather(*(ask(channel, raw) for _ in range(3000)))
 
-    assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert {*map(reason_of, answers)} <= {"token_missing", "overloaded"}
+
+
+class Hangs:
+    """A policy engine that is there and does not answer: its adapter gives up by the deadline."""
+
+    revision = "hangs"
+
+    def __init__(self) -> None:
+        self.gave_up_after = 0.0
+
+    async def rule_on(self, question: Question, *, deadline: float) -> NoReturn:
+        del question
+        self.gave_up_after = deadline - StillClock().monotonic()
+        await asyncio.sleep(self.gave_up_after)
+        raise Unavailable(Dependency.POLICY, "no answer in time")
+
+
+@pytest.mark.parametrize(("method", "word"), [("GET", "ok"), ("PUT", "policy_unavailable")])
+async def test_check_knows_silence_before_its_own_time_is_up(method: str, word: str) -> None:
+    """Who hangs is as silent as who is gone: there is time left to say what that means."""
+    policy = Hangs()
+    pipeline = Gate(policy=policy).pipeline()
+    deadline = pipeline.clock.monotonic() + 0.5
+    answer = await pipeline.check(check(method), peer="t", deadline=deadline)
+
+    assert reason_of(pb.CheckResponse.FromString(answer)) == word
+    assert 0 < policy.gave_up_after < 0.5
+
+
+@pytest.mark.parametrize(
+    "bug", [ValueError("Bearer eyJhbGciOiJFZERTQSJ9.eyJhIjoxfQ.c2ln"), Panic()]
+)
+async def test_check_tells_where_a_bug_is_and_nothing_of_the_caller(
+    bug: BaseException, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A record with everything known, a log line with type and place, and never the text."""
+    gate = Gate(policy=BrokenPolicy(bug))
+    await gate.answer(check())
+    verdict, printed = gate.seen[0].verdict, capsys.readouterr().out
+
+    assert verdict.agent is not None
+    assert verdict.call is not None
+    assert type(bug).__name__ in printed
+    assert "gate.py:" in printed
+    assert "eyJ" not in printed
+
+
+@pytest.mark.parametrize("ready", [True, False])
+async def test_health_says_what_it_was_told(*, ready: bool) -> None:
+    """Envoy's health check is answered by the same server."""
+    server = GrpcFront(
+        Gate().pipeline(),
+        listen="127.0.0.1:0",
+        time_limit=1,
+        message_bytes=100_000,
+        concurrency=1,
+    )
+    await server.start()
+    if ready:
+        await server.set_ready(ready=True)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=SERVICE))
+    await server.stop(0)
+
+    states = health_pb2.HealthCheckResponse
+    assert answer.status == (states.SERVING if ready else states.NOT_SERVING)
 
 
 async def test_front_refuses_more_bytes_than_the_limit() -> None:

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from sidecar.adapters.verified_tokens import DirectTokens, VerifiedTokens
+from sidecar.adapters.verified_tokens import VerifiedTokens
 from sidecar.core import jws as compact
 from sidecar.core import signature
 from sidecar.core.model import Jws, SignedClaims
 from sidecar.core.reasons import Reason
 from sidecar.ports import Tokens
+from tests.fakes_tokens import DirectTokens
 from tests.tokens import ALGORITHMS, make_token, reason_of, sign_compact, signer
 
 

@@ -105,7 +105,6 @@ WEAKENINGS = [
     ("rules/amounts.rego", "\tnot sound\n", "\tsound\n"),
     ("rules/amounts.rego", 'input.tool.name == "transfer"', "input.tool.name"),
     ("rules/baseline.rego", 'input.request.access in {"read", "sensitive", "write"}', "true"),
-    ("rules/query_redaction.rego", '{"read", "sensitive"}', '{"read"}'),
     ("lib/numbers.rego", "\tis_number(low)\n", ""),
     ("lib/numbers.rego", "\tis_number(high)\n", ""),
     ("lib/numbers.rego", "9007199254740991", "9007199254740992"),

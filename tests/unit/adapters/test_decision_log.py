@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from dataclasses import replace
 
@@ -52,6 +53,46 @@ def test_log_writes_every_record_before_it_closes() -> None:
 
     assert len(lines) == 100
     assert log.dropped == 0
+
+
+def test_log_goes_on_after_a_write_that_failed() -> None:
+    """A disk that was full for a moment costs the records of that moment, counted."""
+    lines: list[bytes] = []
+
+    def fails_at_first(line: bytes) -> None:
+        if not failed:
+            failed.append(line)
+            raise OSError(28, "No space left on device")
+        lines.append(line)
+
+    failed: list[bytes] = []
+    log = DecisionLog(fails_at_first)
+    for _ in range(50):
+        log(SEEN)
+    log.close()
+
+    assert (len(failed), len(lines), log.dropped) == (1, 49, 1)
+
+
+def test_log_keeps_no_request_for_a_slow_reader() -> None:
+    """A queued record is its line: a flood of large bodies does not fill the memory."""
+    go, started = threading.Event(), threading.Event()
+
+    def slow(_: bytes) -> None:
+        started.set()
+        go.wait()
+
+    log = DecisionLog(slow)
+    log(SEEN)
+    started.wait()
+    request = replace(REQUEST, body=b"x" * 65_536)
+    held = request.body
+    before = sys.getrefcount(held)
+    log(replace(SEEN, verdict=Verdict(Refused(Reason.TOKEN_MISSING), request=request)))
+
+    assert sys.getrefcount(held) == before
+    go.set()
+    log.close()
 
 
 def test_log_drops_and_counts_when_its_reader_is_slow() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from sidecar.core import record as records
 from sidecar.core.model import (
     Action,
     Allowed,
@@ -119,6 +120,21 @@ def test_record_keeps_an_ordinary_host_name() -> None:
     verdict = replace(FULL, request=replace(REQUEST, host=host))
 
     assert record_of(verdict)["host"] == host
+
+
+def test_record_masks_only_what_it_may_keep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mask is not what takes the time: a long text is cut before it is searched."""
+    searched: list[int] = []
+
+    class Spy:
+        def sub(self, _: str, text: str) -> str:
+            searched.append(len(text))
+            return text
+
+    monkeypatch.setattr(records, "_JWT", Spy())
+    record_of(replace(FULL, request=replace(REQUEST, path="/" + "eyJ" * 10_000)))
+
+    assert max(searched) <= 1024
 
 
 def test_record_cuts_what_a_caller_makes_long() -> None:

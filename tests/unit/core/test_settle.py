@@ -96,7 +96,22 @@ def test_settle_says_who_calls_even_where_policy_may_set_that_header() -> None:
     assert dict(decision.set_headers)["x-agent-id"] == "agent-1"
 
 
-@pytest.mark.parametrize("name", ["x-agent-id", "host", ":path", "content-length", "authorization"])
+def test_settle_lets_a_ruling_keep_cookies_from_the_tool() -> None:
+    """Taking a credential away is what redaction is for; setting one is not."""
+    decision = allowed(sanitize(Redaction("header", "cookie")), headers={"cookie": b"a=b"})
+    replaced = settled(sanitize(Redaction("header", "cookie", "c=d")), headers={"cookie": b"a=b"})
+
+    assert "cookie" in decision.remove_headers
+    assert isinstance(replaced, Refused)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("x-agent-id", "host", ":path", "content-length", "authorization"),
+        *("x-http-method-override", "content-encoding", "x-forwarded-for", "x-envoy-retry-on"),
+    ],
+)
 def test_settle_refuses_a_ruling_that_redacts_a_foreign_header(name: str) -> None:
     """Redaction is no way round that either."""
     decision = settled(sanitize(Redaction("header", name, "v")))

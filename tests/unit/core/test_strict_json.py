@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from sidecar.core import strict_json
 from sidecar.core.strict_json import parse_object
 
 DEPTH = 8
@@ -119,13 +120,65 @@ def test_parse_object_refuses_when_json_is_loose(raw: bytes, reason: str | None)
     [
         b'{"a":' * 9 + b"1" + b"}" * 9,
         b'{"a":' + b"[" * 8 + b"]" * 8 + b"}",
-        b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"a":' + b"[" * 4_000 + b"]" * 4_000 + b"}",
         b'{"a":"\\"","b":' + b"[" * 8 + b"]" * 8 + b"}",
     ],
 )
 def test_parse_object_refuses_when_nesting_is_deeper_than_allowed(raw: bytes) -> None:
     """52: depth is bounded before the parser recurses, also behind an escaped quote."""
     with pytest.raises(ValueError, match="nested deeper than 8"):
+        parse_object(raw, max_depth=DEPTH)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"a":[' + b",".join([b"0"] * 5_000) + b"]}",
+        b'{"a":[' + b",".join([b"{}"] * 2_100) + b"]}",
+        b"{" + b",".join(b'"k%d":1' % number for number in range(5_000)) + b"}",
+        b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    ],
+)
+def test_parse_object_refuses_when_there_are_too_many_values(raw: bytes) -> None:
+    """Many small values would keep the one thread busy that answers everybody."""
+    with pytest.raises(ValueError, match="more than 4096 values"):
+        parse_object(raw, max_depth=DEPTH)
+
+
+def test_parse_object_counts_no_comma_inside_a_text() -> None:
+    """A long text is one value, whatever is in it."""
+    text = ",{[" * 5_000
+
+    assert parse_object(b'{"a":"' + text.encode() + b'"}', max_depth=DEPTH) == {"a": text}
+
+
+@pytest.mark.parametrize("tail", [b"", b"\\"])
+def test_strings_are_found_in_one_pass_when_the_last_one_never_ends(tail: bytes) -> None:
+    """Trying again at every quote inside it would take time by the square of its length."""
+    assert len(strict_json._STRING.findall(b'"' + b'\\"' * 30_000 + tail)) == 1
+
+
+@pytest.mark.parametrize(
+    ("digits", "accepted"),
+    [
+        ("0.1", True),
+        ("1e22", True),
+        ("0.30000000000000004", True),
+        ("-0.0", True),
+        ("1000.00000000000001", False),
+        ("3.14159265358979323846", False),
+        ("1e-400", False),
+    ],
+)
+def test_parse_object_refuses_when_a_number_is_finer_than_a_double(
+    digits: str, *, accepted: bool
+) -> None:
+    """A tool that reads decimals must not hear another amount than the one that was judged."""
+    raw = b'{"a":' + digits.encode() + b"}"
+    if accepted:
+        assert parse_object(raw, max_depth=DEPTH) == {"a": float(digits)}
+        return
+    with pytest.raises(ValueError, match="more precise than a double"):
         parse_object(raw, max_depth=DEPTH)
 
 
