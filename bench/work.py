@@ -52,14 +52,10 @@ class Work:
         request = pb.CheckRequest()
         http = request.attributes.request.http
         http.id, http.method, http.path = b"7184217308114", b"POST", b"/mcp"
-        http.host, http.scheme, http.protocol = _HOST.encode(), b"https", b"HTTP/1.1"
-        http.raw_body, http.size = body, len(body)
+        http.host, http.scheme, http.raw_body = _HOST.encode(), b"https", body
         for name, value in _headers(token, len(body)).items():
             http.headers[name] = value.encode()
-        source = request.attributes.source.address.socket_address
-        source.address, source.port_value = b"192.0.2.7", 41234
-        destination = request.attributes.destination.address.socket_address
-        destination.address, destination.port_value = b"192.0.2.1", 443
+        request.attributes.source.address.socket_address.address = b"192.0.2.7"
         for name, value in self._marker.items():
             request.attributes.context_extensions[name] = value.encode()
         return request.SerializeToString(deterministic=True)

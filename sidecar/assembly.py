@@ -75,7 +75,8 @@ async def serving(configuration: Configuration) -> AsyncGenerator[Sidecar]:
         # The front first: who asks /readyz must not hear "ready" of a gate that does not listen.
         await _front(pipeline, settings, readiness, stack)
         admin = AdminFront(
-            port_app(metrics.registry, readiness, keys), socket_app(deny_list, clock)
+            port_app(metrics.registry, readiness, keys),
+            socket_app(deny_list, clock, configuration.issuers),
         )
         stack.push_async_callback(admin.stop)
         admin_port = await admin.start(

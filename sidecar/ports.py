@@ -120,7 +120,8 @@ class Ledger(Protocol):
         """Make all of the effects true, or none; None means that they are.
 
         Of any number of concurrent commits that share a claim, exactly one succeeds. A claim is
-        never forgotten before its ``until``. Raises ``Unavailable`` with the dependency of the
+        never forgotten before its ``until``; a token from before the ledger's memory began is
+        ``NOT_REMEMBERED``. Raises ``Unavailable`` with the dependency of the
         first claim when the store gives no answer or has no room.
         """
         ...

@@ -17,7 +17,7 @@ from sidecar.adapters.memory_ledger import MemoryLedger
 from sidecar.adapters.verified_tokens import VerifiedTokens
 from sidecar.core.catalogue import Catalogue, Operation, Route, ScopeTemplate
 from sidecar.core.lanes import Lane, lane_digest, markers_of
-from sidecar.core.model import Access, Agent, Dependency, Protocol, Question, Unavailable
+from sidecar.core.model import Access, Protocol, Question
 from sidecar.core.settle import Outgoing
 from sidecar.envoy_api.generated import ext_authz_pb2 as pb
 from sidecar.fronts.grpc_aio import SERVICE, GrpcFront
@@ -90,14 +90,6 @@ class BrokenPolicy:
     async def rule_on(self, question: Question, *, deadline: float) -> NoReturn:
         del question, deadline
         raise self._bug
-
-
-class StaleDenyList:
-    """A deny list that is older than its limit and holds nothing against anybody."""
-
-    def find(self, agent: Agent, *, now: float) -> NoReturn:
-        del agent, now
-        raise Unavailable(Dependency.DENY_LIST, "stale")
 
 
 def unreachable_policy() -> FakePolicy:

@@ -47,6 +47,10 @@ class PolicyLoadError(Exception):
         self.faults = tuple(faults)
 
 
+class EntrypointError(PolicyLoadError):
+    """The policies load, but the entry point is not among them, or gives no ruling."""
+
+
 class EmbeddedPolicy:
     """Policies that this process evaluates itself; it cannot be unreachable.
 
@@ -119,11 +123,12 @@ class EmbeddedPolicy:
             fault = fault_of(error, root)
             if fault.text == _NO_RULE:
                 fault = Fault(root, 0, f"entry point {self._entrypoint} is no rule")
+                raise EntrypointError([fault]) from None
             raise PolicyLoadError([fault]) from None
         ruling = self._rule_on(_PROBE)
         if isinstance(ruling, Refused):
             text = f"{self._entrypoint} fails on a call without anything: {ruling.detail}"
-            raise PolicyLoadError([Fault(root, 0, text)])
+            raise EntrypointError([Fault(root, 0, text)])
 
 
 class _Evaluator:

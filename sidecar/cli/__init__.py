@@ -13,9 +13,31 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,  # a traceback's locals could hold a token
-    help="An Envoy ext_authz sidecar that lets AI agents' tool calls through, or not.",
 )
 app.add_typer(deny, name="deny")
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415 - help is instant
+
+        typer.echo(f"scopegate {version('scopegate')}")
+        raise typer.Exit
+
+
+@app.callback()
+def scopegate(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """An Envoy ext_authz sidecar that lets AI agents' tool calls through, or not."""
+    del version  # printed before anything else is looked at
+
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="The settings file (YAML).")]
 

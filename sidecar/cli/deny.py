@@ -15,6 +15,12 @@ app = typer.Typer(
 Socket = Annotated[Path, typer.Option(help="The sidecar's admin socket.")]
 Issuer = Annotated[str, typer.Option(help="The exact issuer (iss) of the tokens.")]
 Tenant = Annotated[str, typer.Option(help="Their tenant; not with --kid.")]
+Jti = Annotated[str, typer.Option(help="One token.")]
+Agent = Annotated[str, typer.Option(help="Every token of an agent, and of its children.")]
+Task = Annotated[str, typer.Option(help="Every token of a task.")]
+Session = Annotated[str, typer.Option(help="Every token of a session.")]
+Chain = Annotated[str, typer.Option(help="Whatever this root agent delegated.")]
+Kid = Annotated[str, typer.Option(help="Every token under one key of the issuer.")]
 _UNREACHABLE: Final = 3
 
 
@@ -31,12 +37,12 @@ def add(  # noqa: PLR0917 - an option each
     socket: Socket,
     issuer: Issuer,
     tenant: Tenant = "",
-    jti: Annotated[str, typer.Option(help="One token.")] = "",
-    agent: Annotated[str, typer.Option(help="Every token of an agent, and of its children.")] = "",
-    task: Annotated[str, typer.Option(help="Every token of a task.")] = "",
-    session: Annotated[str, typer.Option(help="Every token of a session.")] = "",
-    chain: Annotated[str, typer.Option(help="Whatever this root agent delegated.")] = "",
-    kid: Annotated[str, typer.Option(help="Every token under one key of the issuer.")] = "",
+    jti: Jti = "",
+    agent: Agent = "",
+    task: Task = "",
+    session: Session = "",
+    chain: Chain = "",
+    kid: Kid = "",
     lasts: Annotated[
         float, typer.Option("--for", help="Seconds; at least the longest lifetime of a token.")
     ] = 86_400,
@@ -62,12 +68,12 @@ def remove(  # noqa: PLR0917 - an option each
     socket: Socket,
     issuer: Issuer,
     tenant: Tenant = "",
-    jti: str = "",
-    agent: str = "",
-    task: str = "",
-    session: str = "",
-    chain: str = "",
-    kid: str = "",
+    jti: Jti = "",
+    agent: Agent = "",
+    task: Task = "",
+    session: Session = "",
+    chain: Chain = "",
+    kid: Kid = "",
 ) -> None:
     """Lift what was added under the same key; exit status 1 when there was nothing."""
     kind, value = _target(
@@ -98,8 +104,11 @@ async def _request(socket: Path, method: str, **request: Any) -> Any:
     async with ClientSession(connector=connector, timeout=limit) as session:
         try:
             async with session.request(method, "http://admin/deny", **request) as response:
-                answer = await response.json()
-                failed = not response.ok
+                # What aiohttp refuses before our handlers see it, it refuses in plain text.
+                in_json = response.content_type == "application/json"
+                said = f"the sidecar answered {response.status} {response.reason}; is it too long?"
+                answer = await response.json() if in_json else {"error": said}
+                failed = not (response.ok and in_json)
         except (ClientError, TimeoutError, OSError):
             _fail(f"no sidecar answers on {socket}", _UNREACHABLE)
     if failed:

@@ -20,12 +20,12 @@ from sidecar.core.keyring import KeyRing
 from sidecar.core.lanes import Lane, lane_digest, lanes_of, may_be_open
 from sidecar.core.model import Protocol
 
-_FAULTY: Final = 1
+_FAULTY: Final = 2
 _MARKER: Final = "marker"
 
 
 def validate(config: Path, *, offline: bool = False) -> None:
-    """Check settings, catalogue, policies and keys; exit status 1 when something is wrong.
+    """Check settings, catalogue, policies and keys; exit status 2 when something is wrong.
 
     A problem is one line on standard output: ``file:line: field: message``.
     """

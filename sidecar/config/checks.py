@@ -12,6 +12,7 @@ from typing import Final, TypeAlias, TypeVar
 from sidecar.config.catalogue_file import CatalogueFile, OperationFile, RouteFile
 from sidecar.config.problem import Loc, field_name
 from sidecar.config.settings import IssuerSettings, Settings
+from sidecar.core.access import HTTP_READS
 from sidecar.core.catalogue import ScopeTemplate
 from sidecar.core.model import Access, Protocol, Scope
 from sidecar.core.settle import Outgoing
@@ -20,8 +21,6 @@ T = TypeVar("T")
 
 Misfit: TypeAlias = tuple[Loc, str]
 """Where, and what is wrong there."""
-
-_READING_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def check_settings(settings: Settings) -> Iterator[Misfit]:
@@ -109,7 +108,7 @@ def _operation_misfits(route: RouteFile, issuers: Iterable[IssuerSettings]) -> I
 def _is_unexplained_exception(route: RouteFile, method: str, operation: OperationFile) -> bool:
     """Whether the operator made a read out of what HTTP calls a write (RFC 9110, 9.2.1)."""
     read = operation.access is Access.READ and route.access in {None, Access.READ}
-    return read and method not in _READING_METHODS and operation.reason is None
+    return read and method not in HTTP_READS and operation.reason is None
 
 
 def _server_scope_misfits(

@@ -8,6 +8,7 @@ in JSON.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,10 +18,21 @@ from pydantic_settings.sources.utils import parse_env_vars
 
 from sidecar.config.problem import Loc, Problem, field_name
 from sidecar.config.settings import Settings
-from sidecar.config.shape import annotation_at, items_of, members_of, model_in, unknown_name
+from sidecar.config.shape import annotation_at, items_of, members_of, model_in
+from sidecar.nearest import nearest, unknown_name
 
 DELIMITER: Final = "__"
+FAMILY: Final = "SCOPEGATE_"
+"""What starts like this is meant for scopegate, rightly spelt or not."""
 PREFIX: Final = f"SCOPEGATE{DELIMITER}"
+
+_NO_SETTINGS: Final = frozenset({"SCOPEGATE_OPA"})
+"""Set for this project's own tests."""
+_OF_KUBERNETES: Final = re.compile(
+    r"SCOPEGATE_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_.+)?)?)"
+)
+"""What Kubernetes sets in every Pod beside a Service named ``scopegate`` or ``scopegate-...``: a
+Service that somebody adds may not keep a sidecar from starting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,7 @@ def overrides_in(environ: Mapping[str, str]) -> Overrides:
     problems: list[Problem] = []
     for name in sorted(environ):
         if not name.upper().startswith(PREFIX):
+            problems.extend(_misspelt(name))
             continue
         loc: Loc = tuple(name[len(PREFIX) :].lower().split(DELIMITER))
         problem = _problem_with(name, loc, environ[name])
@@ -77,6 +90,29 @@ class _Environment(EnvSettingsSource):
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
         return parse_env_vars({**self._environ})
+
+
+def _misspelt(name: str) -> Iterator[Problem]:
+    """A problem for what lacks the prefix, and would be without effect, but is meant for us."""
+    if (
+        not name.upper().startswith(FAMILY)
+        or name in _NO_SETTINGS
+        or _OF_KUBERNETES.fullmatch(name)
+    ):
+        return
+    settings = {variable.replace(DELIMITER, "_"): variable for variable in _variables(Settings, ())}
+    near = nearest(name.replace(DELIMITER, "_"), settings)
+    hint = f"did you mean {settings[near]}?" if near else f"a setting's name starts with {PREFIX}"
+    yield Problem(name, None, "", f"is not known; {hint}")
+
+
+def _variables(annotation: Any, loc: Loc) -> Iterator[str]:
+    """Every variable that may exist."""
+    model = model_in(annotation)
+    if loc:
+        yield variable_for(loc)
+    for name, field in model.model_fields.items() if model else ():
+        yield from _variables(field.annotation, (*loc, name))
 
 
 def _problem_with(name: str, loc: Loc, value: str) -> str | None:

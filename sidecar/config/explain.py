@@ -10,7 +10,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from sidecar.config.problem import ConfigurationError, Loc, Origin
-from sidecar.config.shape import annotation_at, model_in, unknown_name
+from sidecar.config.shape import Shown, annotation_at, model_in
+from sidecar.nearest import unknown_name
 
 C = TypeVar("C", bound=Collection[Any])
 M = TypeVar("M", bound=BaseModel)
@@ -19,6 +20,7 @@ _RULE: Final = "rule"
 _QUOTE: Final = "must be text: put it in quotes"
 _MAPPING: Final = "must be a mapping (name: value)"
 _LIST: Final = "must be a list"
+_NO_NUMBER: Final = frozenset({"float_type", "int_from_float", "int_type"})
 _SENTENCES: Final = {
     "bool_type": "must be true or false",
     "dict_type": _MAPPING,
@@ -90,7 +92,17 @@ def _message(details: ErrorDetails, model: type[BaseModel]) -> str:
     if kind == "string_type":
         return _QUOTE if isinstance(details["input"], int | float) else "must be text"
     bounds = {name: _as_written(value) for name, value in _context(details).items()}
-    return _SENTENCES.get(kind, details["msg"]).format(**bounds)
+    sentence = _SENTENCES.get(kind, details["msg"]).format(**bounds)
+    unit = _unit_at(model, loc) if kind in _NO_NUMBER else ""
+    return f"{sentence} of {unit}" if unit else sentence
+
+
+def _unit_at(model: type[BaseModel], loc: Loc) -> str:
+    """In what the number at ``loc`` counts: who writes ``15m`` needs to hear it."""
+    holder = model_in(annotation_at(model, loc[:-1]))
+    field = holder.model_fields.get(str(loc[-1])) if holder else None
+    shown = (one for one in (field.metadata if field else ()) if isinstance(one, Shown))
+    return next((one.unit for one in shown), "")
 
 
 def _as_written(bound: Any) -> Any:

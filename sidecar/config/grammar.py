@@ -14,31 +14,25 @@ from pydantic import AfterValidator, Field
 
 from sidecar.config.explain import broken_rule
 from sidecar.config.shape import Shown
-from sidecar.core.catalogue import REST, ScopeTemplate
-from sidecar.core.jsonrpc import TOOLS_CALL
+from sidecar.core.catalogue import METHOD, PARAMETER, REST, ScopeTemplate, has_brace
+from sidecar.core.jsonrpc import METHOD_NAME, TOOL_NAME, TOOLS_CALL
 from sidecar.core.model import Scope
 from sidecar.core.scope import parse_scope
+from sidecar.core.signature import ALGORITHMS
 from sidecar.core.target import split_path
 
-_PARAMETER: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}")
+HEADER_FAMILIES: Final = ("x-agent-", "x-authz-")
+"""What Envoy removes from every client request before anything else (``envoy/envoy.yaml``)."""
+
 _LITERAL: Final = re.compile(r"[A-Za-z0-9._~!$&'()+,=:@-]+")
 """RFC 3986, section 3.3: a ``pchar`` without escapes, without ``*`` and without ``;``, which starts
 a path parameter for some servers."""
 
+_ALGORITHMS: Final = sorted(ALGORITHMS, key=str.casefold)
 _FILE: Final = r"[^\x00-\x1f\x7f]+"
 
-_UNWRITABLE: Final = frozenset(
-    {
-        "authorization", "connection", "content-encoding", "content-length", "content-type",
-        "cookie", "expect", "forwarded", "host", "keep-alive", "proxy-authenticate",
-        "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
-        "x-http-method", "x-http-method-override", "x-method-override", "x-real-ip", "x-request-id",
-    }
-)  # fmt: skip
-_UNWRITABLE_PREFIXES: Final = (":", "x-envoy-", "x-forwarded-")
 
-
-def _matching(pattern: str, message: str) -> AfterValidator:
+def _matching(pattern: str | re.Pattern[str], message: str) -> AfterValidator:
     return AfterValidator(_matcher(re.compile(pattern), message))
 
 
@@ -51,9 +45,18 @@ def _matcher(pattern: re.Pattern[str], message: str) -> Callable[[str], str]:
     return check
 
 
-def _check_writable(text: str) -> str:
-    if text.lower() in _UNWRITABLE or text.lower().startswith(_UNWRITABLE_PREFIXES):
-        raise broken_rule("must not be a header that routes, frames or authenticates a request")
+def _check_family(text: str) -> str:
+    if not text.startswith(HEADER_FAMILIES):
+        raise broken_rule(
+            f"must begin with {' or '.join(HEADER_FAMILIES)}: Envoy removes these from every "
+            "client request, so that nobody else can write them, even when the sidecar is dead"
+        )
+    return text
+
+
+def _check_algorithm(text: str) -> str:
+    if text not in ALGORITHMS:
+        raise broken_rule(f"must be {' or '.join(_ALGORITHMS)}")
     return text
 
 
@@ -92,29 +95,29 @@ File = Annotated[
 ]
 HeaderName = Annotated[
     str,
-    Shown("header name"),
-    AfterValidator(_check_writable),
+    Shown(f"header name, {' or '.join(f'`{one}...`' for one in HEADER_FAMILIES)}"),
+    AfterValidator(_check_family),
     _matching(
-        r"[a-z0-9!#$%&'*+.^_`|~-]+", "must be a header name in lower case (RFC 9110, section 5.6.2)"
+        r"x-[a-z]+-[a-z0-9!#$%&'*+.^_`|~-]+",
+        "must be a header name in lower case (RFC 9110, section 5.6.2)",
     ),
 ]
 Method = Annotated[
     str,
     Shown("HTTP method"),
-    _matching(r"[A-Z]+(-[A-Z]+)*", "must be an HTTP method in capitals, such as GET"),
+    _matching(METHOD, "must be an HTTP method in capitals, such as GET"),
     AfterValidator(_check_offered),
 ]
 McpMethod = Annotated[
     str,
     Shown("MCP method"),
-    Shown("HTTP method"),
-    _matching(r"[A-Za-z0-9_/$.-]{1,128}", "must be the name of an MCP method, such as tools/list"),
+    _matching(METHOD_NAME, "must be the name of an MCP method, such as tools/list"),
     AfterValidator(_check_is_no_tool_call),
 ]
 McpTool = Annotated[
     str,
     Shown("tool name"),
-    _matching(r"[A-Za-z0-9_.:/-]{1,128}", "must be a tool's name of A-Z, a-z, 0-9, _ . : / and -"),
+    _matching(TOOL_NAME, "must be a tool's name of A-Z, a-z, 0-9, _ . : / and -"),
 ]
 Entrypoint = Annotated[
     str,
@@ -122,6 +125,11 @@ Entrypoint = Annotated[
     _matching(
         r"data(\.[A-Za-z_][A-Za-z0-9_]*)+", "must be the path of a rule, such as data.a.ruling"
     ),
+]
+Algorithm = Annotated[
+    str,
+    Shown(" or ".join(f"`{name}`" for name in _ALGORITHMS)),
+    AfterValidator(_check_algorithm),
 ]
 TokenType = Annotated[
     str,
@@ -144,7 +152,7 @@ def read_path(text: object) -> tuple[str, ...]:
             "must have segments of plain text or of one {parameter}, and may end in / or /**; "
             "no empty segments, no escapes, no . or .."
         )
-    parameters = [segment for segment in segments if _PARAMETER.fullmatch(segment)]
+    parameters = [segment for segment in segments if PARAMETER.fullmatch(segment)]
     if len(parameters) != len(set(parameters)):
         raise broken_rule("must not name a {parameter} twice")
     return segments
@@ -152,7 +160,7 @@ def read_path(text: object) -> tuple[str, ...]:
 
 def _is_segment(segment: str) -> bool:
     literal = _LITERAL.fullmatch(segment) and segment not in {".", ".."}
-    return bool(literal or _PARAMETER.fullmatch(segment))
+    return bool(literal or PARAMETER.fullmatch(segment))
 
 
 def _is_last_segment(segments: tuple[str, ...]) -> bool:
@@ -162,7 +170,7 @@ def _is_last_segment(segments: tuple[str, ...]) -> bool:
 def read_scope(text: object) -> Scope:
     """``action:resource:identifier``, the identifier literal or ``*``."""
     scope = _well_formed(text)
-    if _has_brace(scope.identifier):
+    if has_brace(scope.identifier):
         raise broken_rule("must not hold a {parameter} here")
     return scope
 
@@ -170,7 +178,7 @@ def read_scope(text: object) -> Scope:
 def read_scope_template(text: object) -> ScopeTemplate:
     """``action:resource:identifier``, the identifier literal, ``*`` or a ``{parameter}``."""
     scope = _well_formed(text)
-    if _has_brace(scope.identifier) and not _PARAMETER.fullmatch(scope.identifier):
+    if has_brace(scope.identifier) and not PARAMETER.fullmatch(scope.identifier):
         raise broken_rule("must end in plain text, in *, or in one {parameter} alone")
     return ScopeTemplate(scope.action, scope.resource, scope.identifier)
 
@@ -183,7 +191,3 @@ def _well_formed(text: object) -> Scope:
             "only the identifier may be *, and only alone"
         )
     return scope
-
-
-def _has_brace(text: str) -> bool:
-    return "{" in text or "}" in text

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from sidecar.config.catalogue_file import CatalogueFile
-from sidecar.config.environment import PREFIX, variable_for
+from sidecar.config.environment import FAMILY, PREFIX, variable_for
 from sidecar.config.problem import Loc, field_name
 from sidecar.config.settings import Settings
 from sidecar.config.shape import Shown, items_of, members_of, model_in
@@ -22,15 +22,16 @@ _INTRODUCTION: Final = f"""\
 
 A sidecar reads one settings file and the catalogue that it names. `scopegate validate --config
 FILE` checks both, loads the policies and fetches every issuer's keys; it prints every problem as
-`file:line: field: message` and ends with status 1. A sidecar that is started with a faulty
-configuration does not start.
+`file:line: field: message` and ends with status 2. On faulty files or policies a sidecar does not
+start: it says the same on standard error, with the same status.
 
 Both files are YAML 1.2 without tags and merge keys, at most 1 MiB. An unknown or repeated key is
 an error. Text that YAML versions read differently (`on`, `yes`, `0777`, `12:30`, dates) must be
 put in quotes; so must text that starts with `[`, `{{` or `*`.
 
 A variable `{PREFIX}A__B` sets `a.b` above the file. A list, or a whole section, is set as JSON.
-A variable that starts with `{PREFIX}` and is none of these is an error.
+Every other variable that starts with `{FAMILY}` is an error, so that a misspelt one is never
+without effect. Only those that Kubernetes makes of a Service (`{FAMILY}SERVICE_HOST`) are ignored.
 
 <!-- Printed by sidecar.config.reference from the models. A test holds this page to them. -->
 """

@@ -34,7 +34,7 @@ class AdminSettings(StrictModel):
     http: Annotated[
         TcpAddress, PlainValidator(parse_tcp), NoDecode, Shown("IP address and port")
     ] = TcpAddress("127.0.0.1", 10004)
-    """`/metrics`, `/healthz` and `/readyz`. In a pod the host may be `0.0.0.0`."""
+    """`/metrics`, `/healthz`, `/readyz`, `/jwks/{issuer}`. In a pod the host may be `0.0.0.0`."""
     socket: Annotated[
         PurePosixPath,
         PlainValidator(parse_socket_path),
@@ -78,7 +78,7 @@ class KeysSettings(StrictModel):
 
 
 class IdentityHeaders(StrictModel):
-    """Headers that tell the tool who calls; a client's own copies never reach it."""
+    """Who calls; a client's own copies never reach the tool: Envoy removes both families first."""
 
     agent: HeaderName = "x-agent-id"
     """The agent."""
@@ -119,7 +119,8 @@ class LimitSettings(StrictModel):
     message_bytes: Bytes = 1_048_576
     """Largest check; leaves at least 65536 bytes beside the body."""
     body_bytes: Bytes = 65_536
-    """Largest request body; Envoy's `max_request_bytes` must be the same."""
+    """Largest request body. Envoy refuses a larger one: its `max_request_bytes` must say the same.
+    The sidecar leaves room for it in `message_bytes`."""
     decision_timeout: Annotated[float, Field(gt=0, le=60), Shown("number", "seconds")] = 0.4
     """Time for one decision; below the timeout of Envoy's filter."""
     concurrency: Count = 512
@@ -136,9 +137,9 @@ class LimitSettings(StrictModel):
 
 
 class LogSettings(StrictModel):
-    """What is logged, on standard output."""
+    """What is written: records to standard output, everything else to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least that is logged."""
+    """The least that is logged, on standard error."""
     decisions: bool = True
-    """A record of every decision."""
+    """A record of every decision, on standard output."""

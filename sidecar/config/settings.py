@@ -14,7 +14,7 @@ from pydantic_settings import NoDecode
 
 from sidecar.config.address import ListenAddress, UnixSocket, check_jwks_url, parse_listen
 from sidecar.config.explain import broken_rule, not_empty
-from sidecar.config.grammar import Exact, File, HeaderName, Name, TokenType, read_scope
+from sidecar.config.grammar import Algorithm, Exact, File, HeaderName, Name, TokenType, read_scope
 from sidecar.config.sections import (
     AdminSettings,
     IdentityHeaders,
@@ -80,7 +80,7 @@ class IssuerSettings(StrictModel):
     """The exact `iss` of its tokens."""
     jwks: JwksSettings
     algorithms: Annotated[
-        frozenset[Literal["EdDSA", "Ed25519", "ES256", "RS256", "PS256"]],
+        frozenset[Algorithm],
         AfterValidator(not_empty),
     ]
     """Accepted `alg` values."""
@@ -121,7 +121,8 @@ class Settings(StrictModel):
     keys: KeysSettings = KeysSettings()
     identity_headers: IdentityHeaders = IdentityHeaders()
     policy_headers: frozenset[HeaderName] = frozenset()
-    """Headers that a ruling may set; a client's own copies never reach the tool."""
+    """Headers that a ruling may set; a client's own copies never reach the tool: Envoy removes both
+    families first."""
     stores: StoreSettings = StoreSettings()
     replicas: Annotated[int, Field(ge=1), AfterValidator(_check_replicas)] = 1
     """How many sidecars share the traffic; the memory store serves one."""

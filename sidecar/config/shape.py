@@ -1,9 +1,8 @@
-"""What a configuration model may hold at a place: for "did you mean", overrides and the manual."""
+"""What a configuration model may hold at a place: for messages, overrides and the manual."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -73,11 +72,3 @@ def annotation_at(annotation: Any, loc: Loc) -> Any:
         if annotation is None:
             return None
     return annotation
-
-
-def unknown_name(name: str, known: Iterable[str]) -> str:
-    """The message for a name that is not ``known``: the nearest one, or all of them."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name.lower(), names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(names)}"
-    return f"is not known; {hint}"

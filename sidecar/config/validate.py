@@ -21,7 +21,7 @@ from sidecar.adapters.jwks_fetch import (
     open_session,
 )
 from sidecar.adapters.rego_ast import Fault
-from sidecar.adapters.regorus_policy import EmbeddedPolicy, PolicyLoadError
+from sidecar.adapters.regorus_policy import EmbeddedPolicy, EntrypointError, PolicyLoadError
 from sidecar.config.build import Configuration, load_configuration
 from sidecar.config.problem import ConfigurationError, Origin, Problem
 from sidecar.config.settings import IssuerSettings
@@ -56,16 +56,21 @@ def _load_policies(configuration: Configuration, problems: list[Problem]) -> str
     try:
         return EmbeddedPolicy.load(configuration.policy_paths, entrypoint).revision
     except PolicyLoadError as error:
-        problems.extend(_policy_problem(fault, configuration.origin) for fault in error.faults)
+        problems.extend(policy_problems(error, configuration.origin))
         return ""
 
 
-def _policy_problem(fault: Fault, settings: Origin) -> Problem:
-    """At the policy's own line; where it has none, at the setting that names the policies."""
+def policy_problems(error: PolicyLoadError, settings: Origin) -> tuple[Problem, ...]:
+    """Each fault at the policy's own line; where it has none, at the setting that is to blame."""
+    setting = "entrypoint" if isinstance(error, EntrypointError) else "paths"
+    return tuple(_policy_problem(fault, settings, setting) for fault in error.faults)
+
+
+def _policy_problem(fault: Fault, settings: Origin, setting: str) -> Problem:
     text = " ".join(fault.text.split())
     if fault.line:
         return Problem(fault.file, fault.line, "policy", text)
-    return settings.problem(("policy", "paths"), f"{fault.file}: {text}")
+    return settings.problem(("policy", setting), f"{fault.file}: {text}")
 
 
 async def _fetch_all_keys(

@@ -30,6 +30,15 @@ _TAG: Final = "tag:yaml.org,2002:"
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?([eE][-+]?[0-9]{1,3})?")
 _OLD_OCTAL: Final = re.compile(r"[-+]?0[0-9_]+|0o[0-7]+")
 _QUOTED_WORD: Final = re.compile(r"'\w[^']+'|\"\w[^\"]+\"")
+_SENTENCES: Final = {
+    "mapping values are not allowed here": "a key cannot stand here: it is indented too far, the "
+    "line above has no space after its colon, or text with a colon has no quotes",
+    "expected <block end>": "does not continue what is above: it is indented like no line there, "
+    "mixes keys with list items, or goes on after a closing quote",
+    "could not find expected ':'": "is no `key: value`: a colon and a space are missing",
+    "'\\t'": "is indented with a tab: use spaces",
+}
+"""By a part of PyYAML's message: what an operator understands of it."""
 _PLAIN_WORDS: Final = {"true": True, "false": False, "null": None, "~": None, "": None}
 _OTHER_WORDS: Final = frozenset({"y", "n"})
 """Booleans of YAML 1.1 that this parser, unlike others, reads as text."""
@@ -98,10 +107,7 @@ def _compose(text: str, shown: str) -> yaml.Node:
         loader = _Composer(text)
         root = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        message = " ".join(part for part in (error.context, error.problem) if part)
-        line = mark.line + 1 if mark else 1
-        raise ConfigurationError((Problem(shown, line, "", _without_text(message)),)) from None
+        raise ConfigurationError((_syntax_problem(error, shown),)) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         message = "holds a control character"
@@ -109,6 +115,16 @@ def _compose(text: str, shown: str) -> yaml.Node:
     if root is None:
         raise ConfigurationError((Problem(shown, 1, "", "is empty"),))
     return root
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError, shown: str) -> Problem:
+    """At the line to mend: of a key without a colon that is where it starts, not where it ends."""
+    begun = error.context == "while scanning a simple key"
+    mark = error.context_mark if begun else error.problem_mark or error.context_mark
+    said = " ".join(part for part in (error.context, error.problem) if part)
+    sentence = next((ours for part, ours in _SENTENCES.items() if part in said), None)
+    line = mark.line + 1 if mark else 1
+    return Problem(shown, line, "", sentence or _without_text(said))
 
 
 def _without_text(message: str) -> str:

@@ -14,7 +14,8 @@ from sidecar.core.model import Access, Request, ToolCall
 
 _FROM_MILD_TO_STRICT: Final = (Access.READ, Access.SENSITIVE, Access.WRITE)
 
-_HTTP_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+HTTP_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""The safe methods (RFC 9110, section 9.2.1) that are ever offered."""
 
 # The protocol's own reads. Not among them: logging/setLevel and resources/subscribe, which change
 # what the server does next, and tools/call, whose effect only the operator knows.
@@ -67,7 +68,7 @@ def _as_declared(route: Route, operation: Operation, usual: Access) -> Access:
 
 
 def _usual_http(method: str) -> Access:
-    return Access.READ if method in _HTTP_READS else Access.WRITE
+    return Access.READ if method in HTTP_READS else Access.WRITE
 
 
 def _usual_mcp(method: str) -> Access:

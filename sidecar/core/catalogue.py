@@ -17,8 +17,8 @@ from sidecar.core.model import Access, Protocol, Rewrite, Scope
 REST: Final = "**"
 """The last segment of a template that takes whatever follows, also nothing."""
 
-_PARAMETER: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}")
-_METHOD: Final = re.compile(r"[A-Z]+(?:-[A-Z]+)*")
+PARAMETER: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}")
+METHOD: Final = re.compile(r"[A-Z]+(?:-[A-Z]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class ScopeTemplate:
     """Literal text, ``*`` or ``{name}``."""
 
     def __post_init__(self) -> None:
-        if _has_brace(self.identifier) and not _PARAMETER.fullmatch(self.identifier):
+        if has_brace(self.identifier) and not PARAMETER.fullmatch(self.identifier):
             raise ValueError(f"scope identifier {self.identifier!r} is no whole {{parameter}}")
 
     @property
@@ -121,17 +121,18 @@ def parameter_of(segment: str) -> str | None:
     return segment[1:-1] if segment.startswith("{") else None
 
 
-def _has_brace(text: str) -> bool:
+def has_brace(text: str) -> bool:
+    """Whether text holds a brace, and so has to be a whole ``PARAMETER``."""
     return "{" in text or "}" in text
 
 
 def _path_faults(path: tuple[str, ...]) -> Iterator[str]:
-    names = [segment for segment in path if _PARAMETER.fullmatch(segment)]
+    names = [segment for segment in path if PARAMETER.fullmatch(segment)]
     if len(names) != len(set(names)):
         yield "a path parameter stands twice"
     last = len(path) - 1
     for index, segment in enumerate(path):
-        if _has_brace(segment) and segment not in names:
+        if has_brace(segment) and segment not in names:
             yield f"path segment {segment!r} is no whole {{parameter}}"
         if REST in segment and (segment != REST or index != last):
             yield f"{REST!r} stands only as the last path segment"
@@ -147,7 +148,7 @@ def _operation_faults(route: Route) -> Iterator[str]:
     if route.protocol is Protocol.HTTP and route.server:
         yield "only an MCP route names a server"
     for method, operation in route.operations.items():
-        if not _METHOD.fullmatch(method):
+        if not METHOD.fullmatch(method):
             yield f"{method!r} is no upper-case HTTP method"
         wanted = operation.scope.parameter
         if wanted is not None and f"{{{wanted}}}" not in route.path:

@@ -22,14 +22,14 @@ MAX_DEPTH: Final = 64
 _JSON: Final = re.compile(
     rb'application/json[ \t]*(?:;[ \t]*charset=(?:utf-8|"utf-8")[ \t]*)?', re.IGNORECASE
 )
-_METHOD: Final = re.compile(r"[A-Za-z0-9_/$.-]{1,128}")
-_NAME: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
+METHOD_NAME: Final = re.compile(r"[A-Za-z0-9_/$.-]{1,128}")
+TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
 _URI: Final = re.compile(r"[!-~]{1,2048}")
 
 _ENVELOPE: Final = frozenset({"jsonrpc", "method", "id", "params"})
 _NAMED_BY: Final = {
-    TOOLS_CALL: ("name", _NAME),
-    "prompts/get": ("name", _NAME),
+    TOOLS_CALL: ("name", TOOL_NAME),
+    "prompts/get": ("name", TOOL_NAME),
     "resources/read": ("uri", _URI),
     "resources/subscribe": ("uri", _URI),
     "resources/unsubscribe": ("uri", _URI),
@@ -66,7 +66,7 @@ def _call_of(envelope: JsonObject) -> ToolCall | Refused:
     if envelope.get("jsonrpc") != "2.0":
         return _malformed("jsonrpc is not 2.0")
     method, call_id = envelope.get("method"), envelope.get("id")
-    if not isinstance(method, str) or not _METHOD.fullmatch(method):
+    if not isinstance(method, str) or not METHOD_NAME.fullmatch(method):
         return _malformed("method")
     if "id" in envelope and (isinstance(call_id, bool) or not isinstance(call_id, str | int)):
         return _malformed("id is neither text nor an integer")

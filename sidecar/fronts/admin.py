@@ -1,11 +1,13 @@
 """The operator's side: metrics and probes on a port, the deny list on a Unix socket.
 
 The port is read-only. Whoever can write to the socket can lift a revocation, so it is open to its
-owner alone, and there is no way to it over TCP.
+owner alone, and there is no way to it over TCP. An entry that no token could ever fall under is
+refused: a typo in an emergency must not look like a revocation.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -16,11 +18,17 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 from sidecar.core.deny import DenyEntry, DenyKey, DenyKind
+from sidecar.core.profile import IssuerProfile
 from sidecar.fronts.unix_socket import private
+from sidecar.nearest import unknown_name
 from sidecar.ports import Clock, DenyListAdmin
 from sidecar.readiness import Readiness
 
 _LONGEST_ENTRY: Final = 4096
+_VALUE: Final = re.compile(r"[!-~]{1,256}")
+"""What ``core.verify`` takes from a claim."""
+_KID: Final = re.compile(r".{1,256}", re.DOTALL)
+"""What ``core.jws`` takes for a ``kid``."""
 
 
 class KeyDocuments(Protocol):
@@ -31,13 +39,18 @@ class KeyDocuments(Protocol):
         ...
 
 
-class DenyRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of ``POST /deny``. ``lasts`` is in seconds from now."""
+class DenyTarget(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The query of ``DELETE /deny``, and what its ``POST`` names."""
 
     kind: DenyKind
     issuer: str
-    tenant: str
+    tenant: str = ""
     value: str
+
+
+class DenyRequest(DenyTarget, kw_only=True):
+    """The body of ``POST /deny``. ``lasts`` is in seconds from now."""
+
     lasts: float
     not_before: float | None = None
     reason: str = ""
@@ -74,23 +87,27 @@ def port_app(
     return app
 
 
-def socket_app(deny_list: DenyListAdmin, clock: Clock) -> web.Application:
-    """``POST``, ``DELETE`` and ``GET /deny``, in JSON."""
+def socket_app(
+    deny_list: DenyListAdmin, clock: Clock, issuers: Mapping[str, IssuerProfile]
+) -> web.Application:
+    """``POST``, ``DELETE`` and ``GET /deny``, in JSON; ``issuers`` are by exact ``iss``."""
 
     async def add(request: web.Request) -> web.Response:
         try:
             wanted = msgspec.json.decode(await request.read(), type=DenyRequest)
-            entry = _entry(wanted, clock.now())
+            entry = _entry(wanted, issuers, clock.now())
             deny_list.add(entry, now=clock.now())
+        except web.HTTPRequestEntityTooLarge:
+            return _refusal(f"must have at most {_LONGEST_ENTRY} bytes", status=413)
         except (msgspec.MsgspecError, ValueError) as bad:
-            return web.json_response({"error": str(bad)}, status=400)
+            return _refusal(str(bad))
         return web.json_response(_plain(entry), status=201)
 
     async def remove(request: web.Request) -> web.Response:
         try:
-            key = msgspec.convert(dict(request.query), DenyKey)
-        except msgspec.MsgspecError as bad:
-            return web.json_response({"error": str(bad)}, status=400)
+            key = _key(msgspec.convert(dict(request.query), DenyTarget), issuers)
+        except (msgspec.MsgspecError, ValueError) as bad:
+            return _refusal(str(bad))
         found = deny_list.remove(key)
         return web.json_response({"removed": found}, status=200 if found else 404)
 
@@ -105,15 +122,28 @@ def socket_app(deny_list: DenyListAdmin, clock: Clock) -> web.Application:
     return app
 
 
-def _entry(wanted: DenyRequest, now: float) -> DenyEntry:
+def _refusal(error: str, status: int = 400) -> web.Response:
+    return web.json_response({"error": error}, status=status)
+
+
+def _entry(wanted: DenyRequest, issuers: Mapping[str, IssuerProfile], now: float) -> DenyEntry:
     if wanted.lasts <= 0:
         raise ValueError("lasts: must be a positive number of seconds")
-    if not wanted.issuer or not wanted.value:
-        raise ValueError("issuer and value: must not be empty")
-    if (wanted.kind is DenyKind.KID) != (not wanted.tenant):
+    return DenyEntry(_key(wanted, issuers), now + wanted.lasts, wanted.not_before, wanted.reason)
+
+
+def _key(wanted: DenyTarget, issuers: Mapping[str, IssuerProfile]) -> DenyKey:
+    """Raises ``ValueError`` for what no token could ever fall under."""
+    issuer, is_kid = issuers.get(wanted.issuer), wanted.kind is DenyKind.KID
+    if issuer is None:
+        raise ValueError(f"issuer: {unknown_name(wanted.issuer, issuers)}")
+    if is_kid != (not wanted.tenant):
         raise ValueError("tenant: required, except for a kid, which is the issuer's alone")
-    key = DenyKey(wanted.kind, wanted.issuer, wanted.tenant, wanted.value)
-    return DenyEntry(key, now + wanted.lasts, wanted.not_before, wanted.reason)
+    if wanted.tenant and wanted.tenant not in issuer.tenants:
+        raise ValueError(f"tenant: {unknown_name(wanted.tenant, issuer.tenants)}")
+    if not (_KID if is_kid else _VALUE).fullmatch(wanted.value):
+        raise ValueError("value: must be what a token can say: 1 to 256 visible ASCII characters")
+    return DenyKey(wanted.kind, wanted.issuer, wanted.tenant, wanted.value)
 
 
 def _plain(entry: DenyEntry) -> Mapping[str, Any]:

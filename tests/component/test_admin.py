@@ -15,11 +15,16 @@ from sidecar.adapters.memory_deny_list import MemoryDenyList
 from sidecar.core.deny import DenyKey, DenyKind
 from sidecar.fronts.admin import AdminFront, port_app, socket_app
 from sidecar.readiness import Readiness
-from tests.tokens import ISSUER, NOW
+from tests.tokens import ABSENT, ISSUER, NOW, make_profile
 from tests.values import StillClock
 
 ENTRY = {"kind": "agent", "issuer": ISSUER, "tenant": "acme", "value": "a-1", "lasts": 60}
+ISSUERS = {ISSUER: make_profile(tenants=frozenset({"acme", "globex"}))}
 KEY = {k: v for k, v in ENTRY.items() if k != "lasts"}
+
+
+def changed(of: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in (of | change).items() if value is not ABSENT}
 
 
 class Documents:
@@ -57,7 +62,7 @@ async def admin(tmp_path: Path) -> AsyncIterator[Admin]:
     made.socket = tmp_path / "admin.sock"
     front = AdminFront(
         port_app(CollectorRegistry(), made.readiness, Documents()),
-        socket_app(made.deny_list, StillClock()),
+        socket_app(made.deny_list, StillClock(), ISSUERS),
     )
     made.port = await front.start(host="127.0.0.1", port=0, socket=made.socket)
     yield made
@@ -136,26 +141,52 @@ async def test_socket_adds_a_kid_for_every_tenant(admin: Admin) -> None:
     }
 
 
+NO_TARGETS = [
+    ({"kind": "planet"}, "kind"),
+    ({"tenant": ""}, "tenant: required, except for a kid"),
+    ({"tenant": ABSENT}, "tenant: required, except for a kid"),
+    ({"tenant": "acmee"}, "tenant: is not known; did you mean 'acme'?"),
+    ({"tenant": "umbrella"}, "tenant: is not known; known here: acme, globex"),
+    ({"value": ""}, "value: must be what a token can say"),
+    ({"value": "a-1 "}, "value: must be what a token can say"),
+    ({"value": "a" * 257}, "value: must be what a token can say"),
+    ({"value": ABSENT}, "value"),
+    ({"issuer": ""}, f"issuer: is not known; known here: {ISSUER}"),
+    ({"issuer": f"{ISSUER}/"}, f"issuer: is not known; did you mean {ISSUER!r}?"),
+    ({"issuer": ISSUER.upper()}, f"issuer: is not known; did you mean {ISSUER!r}?"),
+    ({"kind": "kid"}, "tenant"),
+    ({"kind": "kid", "tenant": "", "value": "k" * 257}, "value: must be what a token can say"),
+    ({"until": "1"}, "until"),
+]
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"kind": "planet"}, "kind"),
+        *NO_TARGETS,
         ({"lasts": 0}, "lasts"),
         ({"lasts": "long"}, "lasts"),
-        ({"tenant": ""}, "tenant"),
-        ({"value": ""}, "value"),
-        ({"issuer": ""}, "issuer"),
-        ({"kind": "kid"}, "tenant"),
-        ({"until": 1}, "until"),
+        ({"reason": "r" * 4096}, "must have at most 4096 bytes"),
     ],
 )
 async def test_socket_names_what_is_wrong(admin: Admin, change: dict[str, Any], says: str) -> None:
     """Bad input names its field and changes nothing."""
-    status, answer = await admin.deny("POST", json=ENTRY | change)
+    status, answer = await admin.deny("POST", json=changed(ENTRY, change))
+
+    assert status == (413 if "bytes" in says else 400)
+    assert says in answer["error"]
+    assert len(admin.deny_list) == 0
+
+
+@pytest.mark.parametrize(("change", "says"), NO_TARGETS)
+async def test_socket_lifts_only_what_it_would_add(
+    admin: Admin, change: dict[str, Any], says: str
+) -> None:
+    """Who lifts a revocation hears of a typo what who adds it hears: not "no such entry"."""
+    status, answer = await admin.deny("DELETE", params=changed(KEY, change))
 
     assert status == 400
     assert says in answer["error"]
-    assert len(admin.deny_list) == 0
 
 
 async def test_socket_says_when_the_list_is_full(admin: Admin) -> None:

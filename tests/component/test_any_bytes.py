@@ -72,7 +72,7 @@ def refilled(name: str, value: bytes) -> Mutation:
 
 
 FIELDS: Final = (
-    *("method", "path", "host", "scheme", "raw_body", "body", "id", "protocol"),
+    *("method", "path", "host", "scheme", "raw_body", "body", "id"),
     *("header:authorization", "header:content-type", "header:upgrade", "header:mcp-name"),
     *("extension:route", "extension:lane", "extension:marker", "extension:rewrite"),
 )

@@ -9,16 +9,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import typer
 from prometheus_client import CollectorRegistry
+from typer.core import TyperGroup
 
 from sidecar.adapters.memory_deny_list import MemoryDenyList
+from sidecar.cli.deny import app
 from sidecar.fronts.admin import AdminFront, port_app, socket_app
 from sidecar.readiness import Readiness
-from tests.tokens import ISSUER, NOW
+from tests.tokens import ISSUER, NOW, make_profile
 from tests.values import StillClock, make_agent
 
 SCOPEGATE = Path(sys.executable).parent / "scopegate"
 OF = ("--issuer", ISSUER, "--tenant", "acme")
+MEANT = "is not known; did you mean"
 
 
 class NoDocuments:
@@ -36,7 +40,7 @@ async def socket(tmp_path: Path, deny_list: MemoryDenyList) -> AsyncIterator[Pat
     path = tmp_path / "admin.sock"
     front = AdminFront(
         port_app(CollectorRegistry(), Readiness(dict), NoDocuments()),
-        socket_app(deny_list, StillClock()),
+        socket_app(deny_list, StillClock(), {ISSUER: make_profile()}),
     )
     await front.start(host="127.0.0.1", port=0, socket=path)
     yield path
@@ -100,15 +104,47 @@ async def test_deny_add_readmits_whoever_is_issued_later(
         ((*OF, "--agent", "a", "--for", "0"), 1, "lasts"),
         (("--issuer", ISSUER, "--agent", "a"), 1, "tenant"),
         ((*OF, "--kid", "k"), 1, "tenant"),
+        (("--issuer", f"{ISSUER}x", "--kid", "k"), 1, f"issuer: {MEANT} '{ISSUER}'?"),
+        ((*OF[:2], "--tenant", "acmee", "--jti", "a"), 1, f"tenant: {MEANT} 'acme'?"),
+        ((*OF, "--agent", "a" * 300), 1, "1 to 256 visible ASCII characters"),
+        ((*OF, "--agent", "a" * 100_000), 1, "must have at most 4096 bytes"),
     ],
 )
 async def test_deny_add_says_what_is_wrong(
-    socket: Path, arguments: tuple[str, ...], status: int, says: str
+    socket: Path, deny_list: MemoryDenyList, arguments: tuple[str, ...], status: int, says: str
 ) -> None:
-    """A mistake names its option, and nothing is denied."""
-    ended, _, error = await deny("add", "--socket", socket, *arguments)
+    """A mistake names its option, and nothing is denied, nor said to be."""
+    ended, said, error = await deny("add", "--socket", socket, *arguments)
 
-    assert (ended, says in error) == (status, True)
+    assert (ended, says in error, said) == (status, True, "")
+    assert len(deny_list) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--issuer", f"{ISSUER}x", "--kid", "k"), f"issuer: {MEANT} '{ISSUER}'?"),
+        ((*OF[:2], "--tenant", "acmee", "--jti", "a"), f"tenant: {MEANT} 'acme'?"),
+        ((*OF, "--agent", "a" * 100_000), "the sidecar answered 400 Bad Request; is it too long?"),
+    ],
+)
+async def test_deny_remove_says_what_is_wrong(
+    socket: Path, arguments: tuple[str, ...], says: str
+) -> None:
+    """A typo is no entry that is gone, and no sidecar that does not answer."""
+    ended, _, error = await deny("remove", "--socket", socket, *arguments)
+
+    assert (ended, says in error) == (1, True)
+
+
+async def test_every_option_says_what_it_is_for() -> None:
+    """No option of the deny commands is left to guess."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    options = [option for command in group.commands.values() for option in command.params]
+
+    assert len(options) > 15
+    assert [option.name for option in options if not getattr(option, "help", None)] == []
 
 
 async def test_deny_says_when_nobody_listens(tmp_path: Path) -> None:

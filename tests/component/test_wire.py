@@ -6,12 +6,17 @@ An independent implementation of Envoy's protocol builds what we read and reads 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
-from typing import Any
+import re
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.service.auth import v3 as auth
+from envoy_data_plane.envoy.type import v3 as envoy_type
+from envoy_data_plane.google import rpc
+from envoy_data_plane.google.protobuf import Struct
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from sidecar.core.model import (
@@ -25,6 +30,7 @@ from sidecar.core.model import (
 )
 from sidecar.core.reasons import Reason
 from sidecar.core.settle import Outgoing
+from sidecar.envoy_api import codec
 from sidecar.envoy_api.codec import decode, encode
 from sidecar.envoy_api.generated import ext_authz_pb2 as pb
 
@@ -46,13 +52,28 @@ SAME: dict[str, Any] = {
     "OkHttpResponse": auth.OkHttpResponse,
     "DeniedHttpResponse": auth.DeniedHttpResponse,
     "CheckResponse": auth.CheckResponse,
+    "Status": rpc.Status,
+    "HttpStatus": envoy_type.HttpStatus,
 }
+
+# What may differ, because the wire form is one: text read as bytes, an enum read as its number.
+SAME_ON_THE_WIRE = {"string": "bytes", "enum": "int32"}
+KINDS = {
+    FieldDescriptor.TYPE_STRING: "bytes",
+    FieldDescriptor.TYPE_BYTES: "bytes",
+    FieldDescriptor.TYPE_INT32: "int32",
+    FieldDescriptor.TYPE_MESSAGE: "message",
+}
+
+
+def is_map(message: Descriptor) -> bool:
+    return message.GetOptions().map_entry
 
 
 def messages(container: Any, prefix: str = "") -> dict[str, Descriptor]:
     found: dict[str, Descriptor] = {}
     for message in container:
-        if not message.GetOptions().map_entry:
+        if not is_map(message):
             found[prefix + message.name] = message
             found |= messages(message.nested_types, f"{prefix}{message.name}.")
     return found
@@ -61,37 +82,68 @@ def messages(container: Any, prefix: str = "") -> dict[str, Descriptor]:
 OURS = messages(pb.DESCRIPTOR.message_types_by_name.values())
 
 
+def of_envoy(message: type) -> dict[str, Any]:
+    return {
+        field.name: field.metadata["betterproto"]
+        for field in dataclasses.fields(message)
+        if "betterproto" in field.metadata
+    }
+
+
 def test_every_message_is_compared() -> None:
-    """No definition of ours escapes the comparison; two are Google's and Envoy's small ones."""
-    assert set(OURS) - set(SAME) == {"Status", "HttpStatus"}
+    """No definition of ours escapes the comparison."""
+    assert set(OURS) == set(SAME)
 
 
 @pytest.mark.parametrize("name", SAME)
-def test_field_numbers_are_envoys(name: str) -> None:
-    """Names and numbers are facts: the same in both implementations."""
-    theirs = {
-        field.name: field.metadata["betterproto"].number
-        for field in dataclasses.fields(SAME[name])
-        if "betterproto" in field.metadata
-    }
+def test_fields_are_envoys(name: str) -> None:
+    """Names, numbers, wire types and repetition are facts: the same in both implementations."""
+    theirs = of_envoy(SAME[name])
 
     for field in OURS[name].fields:
-        assert theirs[field.name] == field.number, field.name
+        assert form(field) == form_of_envoy(theirs[field.name]), field.name
+
+
+def form(field: FieldDescriptor) -> tuple[Any, ...]:
+    """What stands on the wire for a field: number, kind, times, and of a map its members."""
+    if field.message_type is not None and is_map(field.message_type):
+        members = field.message_type.fields_by_name
+        return field.number, "map", form(members["key"]), form(members["value"])
+    return field.number, KINDS[field.type], "many" if field.is_repeated else "one"
+
+
+def form_of_envoy(field: Any) -> tuple[Any, ...]:
+    if field.proto_type == "map":
+        key, value = field.map_meta
+        return field.number, "map", form_of_envoy(key), form_of_envoy(value)
+    kind = SAME_ON_THE_WIRE.get(field.proto_type, field.proto_type)
+    return field.number, kind, "many" if field.repeated else "one"
 
 
 @pytest.mark.parametrize("name", SAME)
-def test_wire_types_are_envoys(name: str) -> None:
-    """A string read as bytes has the same wire form; nothing else may differ."""
-    text = {FieldDescriptor.TYPE_STRING: "string", FieldDescriptor.TYPE_BYTES: "bytes"}
-    theirs = {
-        field.name: field.metadata["betterproto"].proto_type
-        for field in dataclasses.fields(SAME[name])
-        if "betterproto" in field.metadata
-    }
+def test_messages_are_envoys(name: str) -> None:
+    """A field that holds a message holds the same one in both."""
+    hints = get_type_hints(SAME[name])
 
     for field in OURS[name].fields:
-        if field.type in text:
-            assert theirs[field.name] in ("string", "bytes"), field.name
+        if field.message_type is not None and not is_map(field.message_type):
+            full_name = field.message_type.full_name
+            ours = full_name.removeprefix(f"{pb.DESCRIPTOR.package}.")
+            named = {"google.protobuf.Struct": Struct, **SAME}[ours]
+            assert named in mentioned_in(hints[field.name]), field.name
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_every_field_is_used(name: str) -> None:
+    """What the codec neither reads nor writes is not defined: it arrives as an unknown field."""
+    used = set(re.findall(r"\w+", inspect.getsource(codec)))
+
+    assert {field.name for field in OURS[name].fields} <= used
+
+
+def mentioned_in(hint: Any) -> set[Any]:
+    """A type, and every type inside its brackets."""
+    return {hint}.union(*map(mentioned_in, get_args(hint)))
 
 
 def check_request(**http: Any) -> bytes:
@@ -196,6 +248,9 @@ def test_decode_reads_a_body_packed_as_text() -> None:
         ({"method": "get"}, Reason.MALFORMED_CHECK),
         ({"method": "GET X"}, Reason.MALFORMED_CHECK),
         ({"host": "a b"}, Reason.MALFORMED_CHECK),
+        ({"scheme": "ht tp"}, Reason.MALFORMED_CHECK),
+        ({"scheme": "https\n"}, Reason.MALFORMED_CHECK),
+        ({"scheme": "http\u017f"}, Reason.MALFORMED_CHECK),
         ({"path": ""}, Reason.PATH_MALFORMED),
         ({"path": "/a//b"}, Reason.PATH_MALFORMED),
         ({"path": "/a?%zz"}, Reason.QUERY_MALFORMED),

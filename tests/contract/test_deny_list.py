@@ -1,4 +1,8 @@
-"""The contracts of ``ports.DenyList`` and ``DenyListAdmin``, over every implementation."""
+"""The contracts of ``ports.DenyList`` and ``DenyListAdmin``, over every implementation.
+
+One that is fresh answers None where no entry refuses; one that is stale raises there, and only
+there.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +13,64 @@ import pytest
 
 from sidecar.adapters.memory_deny_list import MemoryDenyList
 from sidecar.core.deny import DenyEntry, DenyKey, DenyKind
-from sidecar.core.model import Agent, Ancestor
+from sidecar.core.model import Agent, Ancestor, Dependency, Unavailable
+from sidecar.ports import DenyList
+from tests.fakes_deny_list import StaleDenyList
 from tests.values import ISSUER, NOW, make_agent
 
 SOON = NOW + 60
+Holding = Callable[..., DenyList]
+Find = Callable[..., DenyEntry | None]
 Make = Callable[..., MemoryDenyList]
 
 
-@pytest.fixture(params=["memory"])
-def make_deny_list(request: pytest.FixtureRequest) -> Make:
-    def memory(*, capacity: int = 100) -> MemoryDenyList:
-        return MemoryDenyList(capacity=capacity)
+def memory(*entries: DenyEntry, capacity: int = 100) -> MemoryDenyList:
+    deny_list = MemoryDenyList(capacity=capacity)
+    for one in entries:
+        deny_list.add(one, now=NOW)
+    return deny_list
 
-    return {"memory": memory}[request.param]
+
+def find_in_fresh(deny_list: DenyList, agent: Agent, *, now: float) -> DenyEntry | None:
+    """What a fresh list says; it never raises."""
+    return deny_list.find(agent, now=now)
+
+
+def find_in_stale(deny_list: DenyList, agent: Agent, *, now: float) -> DenyEntry | None:
+    """What a stale list says; where a fresh one says nothing, it says that it does not know."""
+    try:
+        found = deny_list.find(agent, now=now)
+    except Unavailable as silence:
+        if silence.dependency is not Dependency.DENY_LIST:
+            raise
+        return None
+    assert found is not None, "a stale list that has nothing against anybody"
+    return found
+
+
+@pytest.fixture(
+    params=[(memory, find_in_fresh), (StaleDenyList, find_in_stale)], ids=["memory", "stale"]
+)
+def implementation(request: pytest.FixtureRequest) -> tuple[Holding, Find]:
+    """How to make a deny list that holds entries, and how to ask it."""
+    made: tuple[Holding, Find] = request.param
+    return made
+
+
+@pytest.fixture
+def holding(implementation: tuple[Holding, Find]) -> Holding:
+    return implementation[0]
+
+
+@pytest.fixture
+def find(implementation: tuple[Holding, Find]) -> Find:
+    return implementation[1]
+
+
+@pytest.fixture(params=[memory], ids=["memory"])
+def make_admin(request: pytest.FixtureRequest) -> Make:
+    made: Make = request.param
+    return made
 
 
 def entry(kind: DenyKind, value: str, **changes: Any) -> DenyEntry:
@@ -50,13 +99,10 @@ CHILD = make_agent(
     ],
 )
 def test_find_names_the_entry_for_every_kind(
-    make_deny_list: Make, kind: DenyKind, value: str
+    holding: Holding, find: Find, kind: DenyKind, value: str
 ) -> None:
     """A token falls with its jti, agent, task, session, key, and with any ancestor."""
-    deny_list = make_deny_list()
-    deny_list.add(entry(kind, value), now=NOW)
-
-    assert deny_list.find(CHILD, now=NOW) == entry(kind, value)
+    assert find(holding(entry(kind, value)), CHILD, now=NOW) == entry(kind, value)
 
 
 @pytest.mark.parametrize(
@@ -69,51 +115,52 @@ def test_find_names_the_entry_for_every_kind(
         entry(DenyKind.CHAIN, "middle"),
     ],
 )
-def test_find_leaves_others_alone(make_deny_list: Make, other: DenyEntry) -> None:
+def test_find_leaves_others_alone(holding: Holding, find: Find, other: DenyEntry) -> None:
     """Task 42 of tenant A is not task 42 of tenant B."""
-    deny_list = make_deny_list()
-    deny_list.add(other, now=NOW)
-
-    assert deny_list.find(CHILD, now=NOW) is None
+    assert find(holding(other), CHILD, now=NOW) is None
 
 
 @pytest.mark.parametrize(
     ("issued_at", "refused"), [(NOW - 11, True), (NOW - 10, False), (NOW, False), (None, True)]
 )
 def test_find_takes_back_whoever_was_issued_later(
-    make_deny_list: Make,
+    holding: Holding,
+    find: Find,
     issued_at: float | None,
     refused: bool,  # noqa: FBT001
 ) -> None:
     """An agent can be re-admitted; a token without iat counts as older."""
-    deny_list = make_deny_list()
-    deny_list.add(entry(DenyKind.AGENT, "agent-1", not_before=NOW - 10), now=NOW)
-    agent: Agent = make_agent(issued_at=issued_at)
+    deny_list = holding(entry(DenyKind.AGENT, "agent-1", not_before=NOW - 10))
 
-    assert (deny_list.find(agent, now=NOW) is not None) is refused
+    assert (find(deny_list, make_agent(issued_at=issued_at), now=NOW) is not None) is refused
 
 
-def test_find_hears_the_stricter_of_two_entries(make_deny_list: Make) -> None:
+def test_find_hears_the_stricter_of_two_entries(holding: Holding, find: Find) -> None:
     """Revoking older tokens later on does not lift the revocation of all."""
-    deny_list = make_deny_list()
-    deny_list.add(entry(DenyKind.AGENT, "agent-1"), now=NOW)
-    deny_list.add(entry(DenyKind.AGENT, "agent-1", not_before=NOW - 100), now=NOW)
+    deny_list = holding(
+        entry(DenyKind.AGENT, "agent-1"),
+        entry(DenyKind.AGENT, "agent-1", not_before=NOW - 100),
+    )
 
-    assert deny_list.find(make_agent(), now=NOW) is not None
+    assert find(deny_list, make_agent(), now=NOW) is not None
 
 
-def test_find_forgets_an_entry_at_its_end(make_deny_list: Make) -> None:
+def test_find_forgets_an_entry_at_its_end(holding: Holding, find: Find) -> None:
     """An entry lasts until its end, and not beyond."""
-    deny_list = make_deny_list()
-    deny_list.add(entry(DenyKind.AGENT, "agent-1", until=SOON), now=NOW)
+    deny_list = holding(entry(DenyKind.AGENT, "agent-1", until=SOON))
 
-    assert deny_list.find(make_agent(), now=SOON - 0.001) is not None
-    assert deny_list.find(make_agent(), now=SOON) is None
+    assert find(deny_list, make_agent(), now=SOON - 0.001) is not None
+    assert find(deny_list, make_agent(), now=SOON) is None
 
 
-def test_remove_lifts_everything_under_the_key(make_deny_list: Make) -> None:
+def test_find_refuses_nobody_when_nothing_is_held(holding: Holding, find: Find) -> None:
+    """An empty list is no reason to refuse; whether it is one to wait is the stance's."""
+    assert find(holding(), make_agent(), now=NOW) is None
+
+
+def test_remove_lifts_everything_under_the_key(make_admin: Make) -> None:
     """Lifted is lifted; lifting nothing says so."""
-    deny_list = make_deny_list()
+    deny_list = make_admin()
     held = entry(DenyKind.AGENT, "agent-1")
     deny_list.add(held, now=NOW)
 
@@ -122,9 +169,9 @@ def test_remove_lifts_everything_under_the_key(make_deny_list: Make) -> None:
     assert not deny_list.remove(held.key)
 
 
-def test_add_refuses_when_full_and_keeps_what_it_holds(make_deny_list: Make) -> None:
+def test_add_refuses_when_full_and_keeps_what_it_holds(make_admin: Make) -> None:
     """A full list says so; it never drops a revocation to make room."""
-    deny_list = make_deny_list(capacity=1)
+    deny_list = make_admin(capacity=1)
     deny_list.add(entry(DenyKind.AGENT, "agent-1"), now=NOW)
     deny_list.add(entry(DenyKind.AGENT, "agent-1"), now=NOW)  # the same one again
 
@@ -133,9 +180,9 @@ def test_add_refuses_when_full_and_keeps_what_it_holds(make_deny_list: Make) -> 
     assert deny_list.find(make_agent(), now=NOW) is not None
 
 
-def test_add_makes_room_from_what_has_ended(make_deny_list: Make) -> None:
+def test_add_makes_room_from_what_has_ended(make_admin: Make) -> None:
     """Ended entries do not count."""
-    deny_list = make_deny_list(capacity=1)
+    deny_list = make_admin(capacity=1)
     deny_list.add(entry(DenyKind.AGENT, "agent-1", until=SOON), now=NOW)
     deny_list.add(entry(DenyKind.AGENT, "agent-2", until=SOON + 60), now=SOON)
 

@@ -25,8 +25,10 @@ def make_ledger(request: pytest.FixtureRequest) -> Make:
     return {"memory": memory}[request.param]
 
 
-def claim(key: str, *, owner: str = "o", until: float = SOON) -> Claim:
-    return Claim(key, owner, until, Dependency.REPLAY)
+def claim(
+    key: str, *, owner: str = "o", until: float = SOON, row: Dependency = Dependency.REPLAY
+) -> Claim:
+    return Claim(key, owner, until, row)
 
 
 async def commit(ledger: Ledger, *claims: Claim, now: float = NOW) -> Conflict | None:
@@ -88,3 +90,13 @@ async def test_commit_never_forgets_a_live_claim_to_make_room(make_ledger: Make)
         await commit(ledger, claim("c", owner="3"))
     assert outage.value.dependency is Dependency.REPLAY
     assert await commit(ledger, claim("a")) is Conflict.CLAIMED_BEFORE
+
+
+@pytest.mark.parametrize("row", [Dependency.REPLAY, Dependency.REPLAY_OF_SINGLE_USE_TOKEN])
+async def test_commit_names_the_row_of_the_first_claim(make_ledger: Make, row: Dependency) -> None:
+    """What its silence means is the claim's own: a single-use token passes during no outage."""
+    ledger = make_ledger(capacity=0)
+
+    with pytest.raises(Unavailable) as outage:
+        await commit(ledger, claim("a", row=row), claim("b"))
+    assert outage.value.dependency is row

@@ -14,18 +14,16 @@ class CheckRequest(_message.Message):
     def __init__(self, attributes: _Optional[_Union[AttributeContext, _Mapping]] = ...) -> None: ...
 
 class AttributeContext(_message.Message):
-    __slots__ = ("source", "destination", "request", "context_extensions")
+    __slots__ = ("source", "request", "context_extensions")
     class Peer(_message.Message):
-        __slots__ = ("address", "principal", "certificate")
+        __slots__ = ("address", "principal")
         ADDRESS_FIELD_NUMBER: _ClassVar[int]
         PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
-        CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
         address: Address
         principal: bytes
-        certificate: bytes
-        def __init__(self, address: _Optional[_Union[Address, _Mapping]] = ..., principal: _Optional[bytes] = ..., certificate: _Optional[bytes] = ...) -> None: ...
+        def __init__(self, address: _Optional[_Union[Address, _Mapping]] = ..., principal: _Optional[bytes] = ...) -> None: ...
     class HttpRequest(_message.Message):
-        __slots__ = ("id", "method", "headers", "path", "host", "scheme", "size", "protocol", "body", "raw_body", "header_map")
+        __slots__ = ("id", "method", "headers", "path", "host", "scheme", "body", "raw_body", "header_map")
         class HeadersEntry(_message.Message):
             __slots__ = ("key", "value")
             KEY_FIELD_NUMBER: _ClassVar[int]
@@ -39,8 +37,6 @@ class AttributeContext(_message.Message):
         PATH_FIELD_NUMBER: _ClassVar[int]
         HOST_FIELD_NUMBER: _ClassVar[int]
         SCHEME_FIELD_NUMBER: _ClassVar[int]
-        SIZE_FIELD_NUMBER: _ClassVar[int]
-        PROTOCOL_FIELD_NUMBER: _ClassVar[int]
         BODY_FIELD_NUMBER: _ClassVar[int]
         RAW_BODY_FIELD_NUMBER: _ClassVar[int]
         HEADER_MAP_FIELD_NUMBER: _ClassVar[int]
@@ -50,12 +46,10 @@ class AttributeContext(_message.Message):
         path: bytes
         host: bytes
         scheme: bytes
-        size: int
-        protocol: bytes
         body: bytes
         raw_body: bytes
         header_map: HeaderMap
-        def __init__(self, id: _Optional[bytes] = ..., method: _Optional[bytes] = ..., headers: _Optional[_Mapping[str, bytes]] = ..., path: _Optional[bytes] = ..., host: _Optional[bytes] = ..., scheme: _Optional[bytes] = ..., size: _Optional[int] = ..., protocol: _Optional[bytes] = ..., body: _Optional[bytes] = ..., raw_body: _Optional[bytes] = ..., header_map: _Optional[_Union[HeaderMap, _Mapping]] = ...) -> None: ...
+        def __init__(self, id: _Optional[bytes] = ..., method: _Optional[bytes] = ..., headers: _Optional[_Mapping[str, bytes]] = ..., path: _Optional[bytes] = ..., host: _Optional[bytes] = ..., scheme: _Optional[bytes] = ..., body: _Optional[bytes] = ..., raw_body: _Optional[bytes] = ..., header_map: _Optional[_Union[HeaderMap, _Mapping]] = ...) -> None: ...
     class Request(_message.Message):
         __slots__ = ("http",)
         HTTP_FIELD_NUMBER: _ClassVar[int]
@@ -69,14 +63,12 @@ class AttributeContext(_message.Message):
         value: bytes
         def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ...) -> None: ...
     SOURCE_FIELD_NUMBER: _ClassVar[int]
-    DESTINATION_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_EXTENSIONS_FIELD_NUMBER: _ClassVar[int]
     source: AttributeContext.Peer
-    destination: AttributeContext.Peer
     request: AttributeContext.Request
     context_extensions: _containers.ScalarMap[str, bytes]
-    def __init__(self, source: _Optional[_Union[AttributeContext.Peer, _Mapping]] = ..., destination: _Optional[_Union[AttributeContext.Peer, _Mapping]] = ..., request: _Optional[_Union[AttributeContext.Request, _Mapping]] = ..., context_extensions: _Optional[_Mapping[str, bytes]] = ...) -> None: ...
+    def __init__(self, source: _Optional[_Union[AttributeContext.Peer, _Mapping]] = ..., request: _Optional[_Union[AttributeContext.Request, _Mapping]] = ..., context_extensions: _Optional[_Mapping[str, bytes]] = ...) -> None: ...
 
 class Address(_message.Message):
     __slots__ = ("socket_address",)
@@ -85,12 +77,10 @@ class Address(_message.Message):
     def __init__(self, socket_address: _Optional[_Union[SocketAddress, _Mapping]] = ...) -> None: ...
 
 class SocketAddress(_message.Message):
-    __slots__ = ("address", "port_value")
+    __slots__ = ("address",)
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
-    PORT_VALUE_FIELD_NUMBER: _ClassVar[int]
     address: bytes
-    port_value: int
-    def __init__(self, address: _Optional[bytes] = ..., port_value: _Optional[int] = ...) -> None: ...
+    def __init__(self, address: _Optional[bytes] = ...) -> None: ...
 
 class HeaderMap(_message.Message):
     __slots__ = ("headers",)
@@ -137,18 +127,16 @@ class HttpStatus(_message.Message):
     def __init__(self, code: _Optional[int] = ...) -> None: ...
 
 class OkHttpResponse(_message.Message):
-    __slots__ = ("headers", "headers_to_remove", "response_headers_to_add", "query_parameters_to_set", "query_parameters_to_remove")
+    __slots__ = ("headers", "headers_to_remove", "query_parameters_to_set", "query_parameters_to_remove")
     HEADERS_FIELD_NUMBER: _ClassVar[int]
     HEADERS_TO_REMOVE_FIELD_NUMBER: _ClassVar[int]
-    RESPONSE_HEADERS_TO_ADD_FIELD_NUMBER: _ClassVar[int]
     QUERY_PARAMETERS_TO_SET_FIELD_NUMBER: _ClassVar[int]
     QUERY_PARAMETERS_TO_REMOVE_FIELD_NUMBER: _ClassVar[int]
     headers: _containers.RepeatedCompositeFieldContainer[HeaderValueOption]
     headers_to_remove: _containers.RepeatedScalarFieldContainer[bytes]
-    response_headers_to_add: _containers.RepeatedCompositeFieldContainer[HeaderValueOption]
     query_parameters_to_set: _containers.RepeatedCompositeFieldContainer[QueryParameter]
     query_parameters_to_remove: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, headers: _Optional[_Iterable[_Union[HeaderValueOption, _Mapping]]] = ..., headers_to_remove: _Optional[_Iterable[bytes]] = ..., response_headers_to_add: _Optional[_Iterable[_Union[HeaderValueOption, _Mapping]]] = ..., query_parameters_to_set: _Optional[_Iterable[_Union[QueryParameter, _Mapping]]] = ..., query_parameters_to_remove: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    def __init__(self, headers: _Optional[_Iterable[_Union[HeaderValueOption, _Mapping]]] = ..., headers_to_remove: _Optional[_Iterable[bytes]] = ..., query_parameters_to_set: _Optional[_Iterable[_Union[QueryParameter, _Mapping]]] = ..., query_parameters_to_remove: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class DeniedHttpResponse(_message.Message):
     __slots__ = ("status", "headers", "body")

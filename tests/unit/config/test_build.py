@@ -105,11 +105,11 @@ def test_a_route_becomes_the_cores_route(tmp_path: Path) -> None:
 
 def test_header_names_become_what_is_sent(tmp_path: Path) -> None:
     """Names of headers arrive, and those of policy beside them."""
-    more = "identity_headers: {agent: x-a, task: x-t}\npolicy_headers: [x-risk]\n"
+    more = "identity_headers: {agent: x-agent-a, task: x-agent-t}\npolicy_headers: [x-authz-risk]\n"
     configuration = load_configuration(write(tmp_path, more), {})
 
     assert configuration.outgoing == Outgoing(
-        agent="x-a", task="x-t", policy_headers=frozenset({"x-risk"})
+        agent="x-agent-a", task="x-agent-t", policy_headers=frozenset({"x-authz-risk"})
     )
 
 

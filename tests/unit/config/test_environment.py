@@ -56,7 +56,12 @@ def test_environment_wins_over_file_over_default(settings_file: Path) -> None:
         ("SCOPEGATE__LOG", '{"level": "debug"}', "log.level", "debug"),
         ("SCOPEGATE__ADMIN__HTTP", "0.0.0.0:1", "admin.http", "0.0.0.0:1"),
         ("SCOPEGATE__POLICY__PATHS", '["a", "b"]', "policy.paths", "('a', 'b')"),
-        ("SCOPEGATE__POLICY_HEADERS", '["x-a"]', "policy_headers", "frozenset({'x-a'})"),
+        (
+            "SCOPEGATE__POLICY_HEADERS",
+            '["x-agent-a"]',
+            "policy_headers",
+            "frozenset({'x-agent-a'})",
+        ),
     ],
 )
 def test_environment_sets_values_of_every_kind(
@@ -82,7 +87,7 @@ def test_environment_replaces_a_list_whole(settings_file: Path) -> None:
     [
         ("SCOPEGATE__KYES__REFRESH", "1", "kyes.refresh", "did you mean 'keys'?"),
         ("SCOPEGATE__KEYS__REFRSH", "1", "keys.refrsh", "did you mean 'refresh'?"),
-        ("SCOPEGATE__KEYS__REFRESH", "soon", "keys.refresh", "must be a number"),
+        ("SCOPEGATE__KEYS__REFRESH", "soon", "keys.refresh", "must be a number of seconds"),
         ("SCOPEGATE__KEYS__REFRESH", "-1", "keys.refresh", "must be more than 0"),
         ("SCOPEGATE__KEYS__REFRESH", "nan", "keys.refresh", "must be 86400 or less"),
         ("SCOPEGATE__KEYS__REFRESH", "inf", "keys.refresh", "must be 86400 or less"),
@@ -98,6 +103,12 @@ def test_environment_replaces_a_list_whole(settings_file: Path) -> None:
         ("SCOPEGATE__ISSUERS__0__NAME", "x", "issuers.0.name", "as a whole, in JSON, by SCOPE"),
         ("SCOPEGATE__CATALOGUE", "gone.yaml", "catalogue", "cannot be read: No such file"),
         ("SCOPEGATE__", "1", "", "is not known"),
+        ("SCOPEGATE_KEYS__REFRESH", "1", "", "did you mean SCOPEGATE__KEYS__REFRESH?"),
+        ("SCOPEGATE_LOG_LEVEL", "debug", "", "did you mean SCOPEGATE__LOG__LEVEL?"),
+        ("SCOPEGATE_LOG_LEVLE", "debug", "", "did you mean SCOPEGATE__LOG__LEVEL?"),
+        ("scopegate_replicas", "1", "", "did you mean SCOPEGATE__REPLICAS?"),
+        ("SCOPEGATE_ANYTHING", "1", "", "is not known"),
+        ("SCOPEGATE_SERVICE_HOSTS", "1", "", "is not known"),
         ("scopegate__keys__refresh", "1", "keys.refresh", "must be written in capitals"),
     ],
 )
@@ -125,8 +136,13 @@ def test_problems_of_file_and_environment_are_told_together(settings_file: Path)
 
 
 def test_other_variables_are_left_alone(settings_file: Path) -> None:
-    """Only the prefix, with both underscores, is ours."""
-    settings = load(settings_file, SCOPEGATE_KEYS__REFRESH="x", SCOPEGATE="x", PATH="/bin")
+    """Others' names, those of our tests, and those that Kubernetes makes of a Service."""
+    names = (
+        *("SCOPEGATE", "SCOPEGATES_X", "PATH", "SCOPEGATE_OPA", "SCOPEGATE_PORT"),
+        *("SCOPEGATE_SERVICE_HOST", "SCOPEGATE_SERVICE_PORT", "SCOPEGATE_SERVICE_PORT_GRPC"),
+        *("SCOPEGATE_PORT_80_TCP", "SCOPEGATE_PORT_80_TCP_ADDR", "SCOPEGATE_ADMIN_SERVICE_HOST"),
+    )
+    settings = load(settings_file, **dict.fromkeys(names, "x"))
 
     assert settings.keys.refresh == 30
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,14 @@ def break_policy(path: Path) -> Path:
     rego = path.parent / "policies" / "ruling.rego"
     rego.write_text(rego.read_text() + "\n} no rule\n")
     return rego
+
+
+def rule_by(path: Path, rego: str) -> None:
+    """Have this policy instead, and the entry point written down."""
+    (path.parent / "policies" / "ruling.rego").write_text(rego)
+    paths = "  paths: [policies]\n"
+    entrypoint = f"{paths}  entrypoint: data.scopegate.ruling\n"
+    path.write_text(path.read_text().replace(paths, entrypoint))
 
 
 def trust_another(path: Path) -> None:
@@ -165,6 +174,27 @@ async def test_validate_names_the_setting_when_there_are_no_policies(settings_fi
     assert "no such file or directory" in problem.message
 
 
+@pytest.mark.parametrize(
+    ("rego", "fragment"),
+    [
+        ("package other\n\nx := 1\n", "entry point data.scopegate.ruling is no rule"),
+        ("package scopegate\n\nruling := 5\n", "fails on a call without anything"),
+    ],
+)
+async def test_validate_names_the_entrypoint_when_it_does_not_rule(
+    settings_file: Path, rego: str, fragment: str
+) -> None:
+    """Policies that load are not to blame: the line that names the rule is."""
+    rule_by(settings_file, rego)
+
+    report = await validate(settings_file, {}, offline=True)
+
+    (problem,) = report.problems
+    assert (problem.source, problem.line) == (str(settings_file), 6)
+    assert problem.field == "policy.entrypoint"
+    assert fragment in problem.message
+
+
 async def test_validate_fetches_nothing_when_the_files_are_broken(settings_file: Path) -> None:
     """Nothing is asked on behalf of a configuration that does not hold."""
     async with JwksServer() as server:
@@ -176,15 +206,34 @@ async def test_validate_fetches_nothing_when_the_files_are_broken(settings_file:
 
 
 def test_the_command_prints_each_problem_on_a_line() -> None:
-    """``file:line: field: message`` for every problem, and exit status 1."""
+    """``file:line: field: message`` for every problem, and exit status 2."""
     path = BROKEN / "unknown_nested_key.yaml"
     result = CliRunner().invoke(app, ["validate", "--config", str(path)])
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stdout.splitlines() == [
         f"{path}:7: issuers[0].max_lifetime: is required",
         f"{path}:13: issuers[0].max_lifetme: is not known; did you mean 'max_lifetime'?",
     ]
+
+
+@pytest.mark.parametrize("broken", ["unknown_nested_key.yaml", "entrypoint"])
+def test_the_sidecar_says_what_validate_says(settings_file: Path, broken: str) -> None:
+    """The same fault has one message and one exit status, whoever finds it."""
+    rule_by(settings_file, "package other\n\nx := 1\n")
+    path = settings_file if broken == "entrypoint" else BROKEN / broken
+    validated = CliRunner().invoke(app, ["validate", "--offline", "--config", str(path)])
+    started = CliRunner().invoke(app, ["sidecar", "--config", str(path)])
+
+    assert (started.exit_code, started.stderr) == (validated.exit_code, validated.stdout)
+    assert started.exit_code == 2
+
+
+def test_version_is_the_packages() -> None:
+    """What a bug report needs first, without a configuration."""
+    result = CliRunner().invoke(app, ["--version"])
+
+    assert (result.exit_code, result.stdout) == (0, f"scopegate {version('scopegate')}\n")
 
 
 def test_the_demo_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
