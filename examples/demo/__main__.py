@@ -12,62 +12,82 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
+from aiohttp import ClientError
 from rich.console import Console
+from rich.text import Text
 
 from examples.demo.keep import keep_running
-from examples.demo.outages import DEATH, KEYS, REVOCATION
+from examples.demo.outages import DEATH, REVOCATION
 from examples.demo.processes import DemoError, Stage
-from examples.demo.rows import Scenario, Seen
+from examples.demo.rotation import KEYS
+from examples.demo.rows import Group, Scenario, Seen
 from examples.demo.scenarios import CALLS, PAYMENTS, TOKENS
 from examples.demo.table import Results
 
 GROUPS: Final = (CALLS, PAYMENTS, TOKENS, REVOCATION, KEYS, DEATH)
 _CANNOT_RUN: Final = 2
 _INTERRUPTED: Final = 130
-_WIDE: Final = 140
+_WIDE: Final = 120
 
 
-async def run(console: Console, directory: Path, *, keep: bool) -> int:
-    """Run every row on a fresh stage; the exit status."""
+async def run(
+    console: Console,
+    parts: AbstractAsyncContextManager[Stage],
+    groups: Iterable[Group],
+    *,
+    keep: bool,
+) -> int:
+    """Show every row of ``groups``; the exit status. ``parts`` is entered for them, and left."""
     task = asyncio.current_task()
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    results = Results(console)
-    with console.status("starting issuer, tool, sidecar and Envoy") as status:
-        async with Stage(directory) as stage:
-            for group in GROUPS:
-                results.start(group)
-                for scenario in group.scenarios:
-                    status.update(f"{group.title}: {scenario.title}")
-                    results.add(scenario, await _see(scenario, stage))
-            status.stop()
-            results.show()
-            if keep:
-                with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C is how it ends
-                    await keep_running(console, stage)
+    console.print("starting an issuer, a tool, the sidecar and Envoy ...\n")
+    async with parts as stage:
+        results = await _play(console, stage, groups)
+        results.show()
+        if keep:
+            with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C is how it ends
+                await keep_running(console, stage)
+        else:
+            console.print("try it yourself: make demo KEEP=1")
     return 1 if results.failed else 0
+
+
+async def _play(console: Console, stage: Stage, groups: Iterable[Group]) -> Results:
+    """Run the rows in order; a terminal shows which one is under way."""
+    results = Results(console)
+    with console.status("") as status:
+        for group in groups:
+            results.start(group)
+            for scenario in group.scenarios:
+                status.update(scenario.title)
+                results.add(scenario, await _see(scenario, stage))
+    return results
 
 
 async def _see(scenario: Scenario, stage: Stage) -> Seen:
     """A row that breaks is a row that differs; the ones after it still run."""
     try:
         return await scenario.act(stage)
-    except (TimeoutError, DemoError, OSError) as error:
+    except (TimeoutError, DemoError, OSError, ClientError) as error:
         return Seen(f"{type(error).__name__}: {error}", 0)
 
 
 def main() -> int:
     """The command line; there are no arguments."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    console = Console(highlight=False, width=None if known else _WIDE)
     keep = os.environ.get("KEEP", "") not in ("", "0")
     with tempfile.TemporaryDirectory(prefix="scopegate-demo-") as directory:
         try:
-            return asyncio.run(run(console, Path(directory), keep=keep))
+            return asyncio.run(run(console, Stage(Path(directory)), GROUPS, keep=keep))
         except DemoError as error:
-            Console(stderr=True).print(f"[red]demo: {error}", highlight=False)
+            Console(stderr=True).print(Text(f"demo: {error}", style="red"), soft_wrap=True)
             return _CANNOT_RUN
         except (KeyboardInterrupt, asyncio.CancelledError):
             return _INTERRUPTED

@@ -24,6 +24,8 @@ ISSUER: Final = "https://issuer.demo.example"
 AUDIENCE: Final = "tools"
 TENANT: Final = "acme"
 JWKS_PATH: Final = "/jwks.json"
+MAX_AGE_S: Final = 3
+"""Short, for nobody watches a demo for the minutes that an issuer in production grants."""
 
 
 class Issuer(Listening):
@@ -39,6 +41,11 @@ class Issuer(Listening):
     def routes(self) -> list[web.RouteDef]:
         """The JWKS and nothing else: minting is a function, not an endpoint."""
         return [web.get(JWKS_PATH, self._jwks)]
+
+    @property
+    def published(self) -> int:
+        """How many keys the JWKS has."""
+        return len(self._published)
 
     @property
     def oldest(self) -> str:
@@ -90,7 +97,7 @@ class Issuer(Listening):
         if request.if_none_match and etag in {tag.value for tag in request.if_none_match}:
             answer = web.Response(status=304)
         answer.etag = etag
-        answer.headers["Cache-Control"] = "public, max-age=5"
+        answer.headers["Cache-Control"] = f"public, max-age={MAX_AGE_S}"
         return answer
 
 

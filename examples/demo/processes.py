@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import signal
 import socket
 import sys
@@ -163,9 +164,12 @@ class Stage:
             parts.push_async_callback(self.sidecar.stop)
             await self.sidecar.start()
             await self.sidecar.ready(self._sidecar_ready)
+            started = time.time()
             parts.push_async_callback(self.envoy.stop)
             await self.envoy.start()
             await self.envoy.ready(self._envoy_ready)
+            # ``iat`` has whole seconds, and a single-use token from before the sidecar is refused.
+            await asyncio.sleep(math.floor(started) + 1 - time.time())
             self._parts = parts.pop_all()
         return self
 
@@ -189,6 +193,13 @@ class Stage:
         async with self._envoy_admin.get("http://envoy/stats", params=query) as answer:
             found = (await answer.json(content_type=None))["stats"]
         return int(found[0]["value"]) if found else 0
+
+    async def sidecar_metric(self, name: str) -> int:
+        """One number of the sidecar's, by its full name with its labels; 0 when there is none."""
+        async with self.http.get(f"http://127.0.0.1:{SIDECAR_PORT}/metrics") as answer:
+            lines = (await answer.text()).splitlines()
+        found = [line.removeprefix(f"{name} ") for line in lines if line.startswith(f"{name} ")]
+        return int(float(found[0])) if found else 0
 
     async def _sidecar_ready(self) -> bool:
         try:

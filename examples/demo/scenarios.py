@@ -127,7 +127,7 @@ CALLS: Final = Group(
             ask("PUT", CUSTOMER, holding(WRITES, aud="billing")),
         ),
         Scenario(
-            "read, forged token: refused by Envoy's guard",
+            "read, forged token (Envoy's guard)",
             "401 Jwt verification fails",
             ask("GET", CUSTOMER, holding(READS, forged=True)),
         ),
@@ -137,7 +137,7 @@ CALLS: Final = Group(
             ask("GET", "/acme/1", holding("read:items:1", tenant="globex")),
         ),
         Scenario(
-            "read that claims to be the-boss of globex",
+            "read, claiming to be the-boss",
             "200 as agent-7 of acme",
             ask(
                 "GET",
@@ -152,7 +152,7 @@ CALLS: Final = Group(
             ),
         ),
         Scenario(
-            "query with an e-mail address, sanitised",
+            "query with an e-mail, sanitised",
             "200 email=redacted&q=shoes",
             ask(
                 "GET",

@@ -13,7 +13,7 @@ from aiohttp import web
 from examples.demo.listening import Listening
 
 TOOLS: Final = (
-    {"name": "lookup", "inputSchema": {"type": "object"}},
+    {"name": "balance", "inputSchema": {"type": "object"}},
     {"name": "transfer", "inputSchema": {"type": "object"}},
 )
 

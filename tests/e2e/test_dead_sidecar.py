@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from examples.demo.processes import Stage
+from sidecar.core.access import _METHOD_OVERRIDES
 from tests.e2e.conftest import Ask
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -77,6 +78,15 @@ async def test_guard_refuses_a_bad_token_when_the_sidecar_is_dead(
         ("GET", "/customers/7?_method=DELETE"),
         ("GET", "/search?%5Fmethod=DELETE"),
         ("GET", "/search?query=%7Bpay%7D"),
+        *(("GET", f"/search?{name}=DELETE") for name in sorted(_METHOD_OVERRIDES)),
+        *(("GET", f"/customers/7?a=1;{name.title()}=x") for name in sorted(_METHOD_OVERRIDES)),
+        *(("GET", f"/customers/7;{name}=DELETE") for name in sorted(_METHOD_OVERRIDES)),
+        ("GET", "/customers/7;%5fm%65thod=DELETE"),
+        ("GET", "/customers/graphql"),
+        ("GET", "/customers/%67raphql"),
+        ("GET", "/search?access_token=stray"),
+        ("GET", "/search?a=1&Access_Token=stray"),
+        ("GET", "/search?access%5Ftoken=stray"),
     ],
 )
 async def test_nothing_but_plain_reads_passes_when_the_sidecar_is_dead(

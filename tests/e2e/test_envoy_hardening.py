@@ -52,12 +52,14 @@ def test_nothing_is_upgraded(file: EnvoyFile) -> None:
 
 
 def test_filters_stand_in_order(file: EnvoyFile) -> None:
-    """Strip, guard, lanes, router: each works on what the one before left."""
-    assert list(file.filters) == ["strip", "guard", "open", "closed", "envoy.filters.http.router"]
+    """Strip, limit, guard, lanes, router: each works on what the one before left."""
+    assert list(file.filters) == [
+        "strip", "limit", "guard", "open", "closed", "envoy.filters.http.router",
+    ]  # fmt: skip
 
 
 def test_lanes_are_off_until_a_route_asks(file: EnvoyFile) -> None:
-    """Only the lanes are; strip and guard see every request."""
+    """Only the lanes are; strip, limit and guard see every request."""
     off = [one.name for one in file.manager.http_filters if one.disabled]
 
     assert off == ["open", "closed"]
@@ -151,6 +153,11 @@ def test_strip_removes_what_scopegate_and_envoy_say(file: EnvoyFile) -> None:
 
     kept = [name for name in (*ours, *envoys, *overrides) if not _removes(mutations, name)]
     assert kept == []
+
+
+def test_strip_removes_the_second_token(file: EnvoyFile) -> None:
+    """``proxy-authorization`` is for proxies, and nobody here reads it."""
+    assert _removes(file.filters["strip"].mutations.request_mutations, "proxy-authorization")
 
 
 def test_strip_leaves_the_token(file: EnvoyFile) -> None:

@@ -108,7 +108,7 @@ def test_breaker_lets_in_whatever_the_listener_does(file: EnvoyFile) -> None:
 
 
 def test_access_log_names_single_fields_and_no_secret(file: EnvoyFile) -> None:
-    """Decision and reason, never a whole namespace, a query, a token or a cookie."""
+    """Decision and reason, never a whole namespace, a path, a token or a cookie."""
     (log,) = file.manager.access_log
     config: Any = log.typed_config
     fields: dict[str, str] = config.unpack().log_format.to_dict()["jsonFormat"]
@@ -117,8 +117,7 @@ def test_access_log_names_single_fields_and_no_secret(file: EnvoyFile) -> None:
     assert fields["decision_id"] == "%DYNAMIC_METADATA(envoy.filters.http.ext_authz:decision_id)%"
     assert fields["reason"] == "%DYNAMIC_METADATA(envoy.filters.http.ext_authz:reason)%"
     assert fields["details"] == "%RESPONSE_CODE_DETAILS%"
-    assert fields["path"] == "%PATH(NQ)%"
-    assert not re.search(r"authorization|cookie|req\(:path\)|metadata\([^:)]*\)", text)
+    assert not re.search(r"authorization|cookie|path|referer|metadata\([^:)]*\)", text)
 
 
 def _cluster_document(file: EnvoyFile, name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from envoy_data_plane.envoy.config.route.v3 import Route as EnvoyRoute
 
 from sidecar.config.build import Configuration
-from sidecar.core.access import http_access
+from sidecar.core.access import _METHOD_OVERRIDES, http_access
 from sidecar.core.catalogue import Route
 from sidecar.core.lanes import Lane, lane_digest, lanes_of, may_be_open
 from sidecar.core.model import Access
@@ -113,6 +113,34 @@ def test_disguised_writes_take_the_closed_lane(file: EnvoyFile, query: str) -> N
     assert _lane_of(file, "GET", f"/search?{query}") == "closed"
 
 
+@pytest.mark.parametrize("name", sorted(_METHOD_OVERRIDES))
+def test_method_overrides_take_the_closed_lane(file: EnvoyFile, name: str) -> None:
+    """Every name that scopegate knows: as query or path parameter, in any case, encoded."""
+    encoded = f"%{ord(name[-1]):02x}".join((name[:-1], ""))
+    spelt = (name, name.upper(), name.title(), encoded)
+    queries = [f"{before}{one}=DELETE" for one in spelt for before in ("", "a=1&", "a=1;")]
+    targets = [f"{path}?{query}" for path in ("/customers/7", "/search") for query in queries]
+    targets.append(f"/customers/7;{name}=DELETE")
+
+    assert {target: _lane_of(file, "GET", target) for target in targets} == dict.fromkeys(
+        targets, "closed"
+    )
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/customers/7;a=1", "/customers/7?a=1;b=2", "/customers/graphql", "/customers/GraphQL",
+        "/search?access_token=x", "/search?a=1&Access_Token=x", "/search?access%5Ftoken=x",
+    ],
+)  # fmt: skip
+def test_what_scopegate_would_refuse_or_call_a_write_takes_the_closed_lane(
+    file: EnvoyFile, target: str
+) -> None:
+    """Path parameters, GraphQL's usual path, a second token."""
+    assert _lane_of(file, "GET", target) == "closed"
+
+
 @pytest.mark.parametrize("query", ["q=shoes", "q=a%20b&email=ann%40example.com", "query=mutation"])
 def test_ordinary_queries_take_the_open_lane(file: EnvoyFile, query: str) -> None:
     """Encoded values and common names are no disguise."""
@@ -165,7 +193,13 @@ def _matches(match: Any, method: str, target: str) -> bool:
         fits = path == match.path if match.path is not None else path.startswith(match.prefix)
     pseudo = {":method": method, ":path": target}
     return fits and all(
-        (re.fullmatch(header.string_match.safe_regex.regex, pseudo[header.name]) is not None)
-        is not header.invert_match
+        _says(header.string_match, pseudo[header.name]) is not header.invert_match
         for header in match.headers
     )
+
+
+def _says(matcher: Any, value: str) -> bool:
+    if matcher.safe_regex is not None:
+        return re.fullmatch(matcher.safe_regex.regex, value) is not None
+    wanted: str = matcher.contains
+    return wanted.lower() in value.lower() if matcher.ignore_case else wanted in value

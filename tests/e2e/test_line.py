@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from examples.demo.outages import KEYS, REVOCATION
+from examples.demo.outages import REVOCATION
 from examples.demo.processes import ENVOY_PORT, Stage, until
+from examples.demo.rotation import KEYS
 from examples.demo.rows import Scenario
 from examples.demo.scenarios import CALLS, PAYMENTS, TOKENS
 from tests.e2e.conftest import Ask
@@ -80,3 +81,19 @@ async def test_access_log_tells_the_decision_and_no_token(stage: Stage, ask: Ask
     assert line["details"] == "ext_authz_denied"
     assert good.rpartition(".")[2] not in text
     assert "in-the-query" not in text
+
+
+@pytest.mark.parametrize("path", ["/customers/{token}", "/nowhere/{token}"])
+async def test_access_log_holds_no_token_when_it_is_in_the_path(
+    stage: Stage, ask: Ask, path: str
+) -> None:
+    """Neither on a route nor off it; the line is there all the same."""
+    lines = len(stage.envoy.out.read_text().splitlines())
+    stray = stage.issuer.mint("read:customers:7")
+    await ask("GET", path.format(token=stray), stage.issuer.mint("read:customers:7"))
+
+    async def logged() -> bool:
+        return len(stage.envoy.out.read_text().splitlines()) > lines
+
+    await until(logged, "another line in the access log")
+    assert stray not in stage.envoy.out.read_text()

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
         "X-Agent-Id", "X-Agent-Whatever", "X-Authz-Decision-Id", "X-Authz-Skipped",
         "X-Envoy-Auth-Failure-Mode-Allowed", "X-Envoy-Auth-Partial-Body", "X-Envoy-Retry-On",
         "X-HTTP-Method-Override", "X-Method-Override", "X-Forwarded-For", "Forwarded",
+        "Proxy-Authorization",
     ],
 )  # fmt: skip
 async def test_header_does_not_reach_the_tool_when_a_client_sends_it(
