@@ -387,8 +387,9 @@ async def test_stopping_tells_envoy_and_finishes_what_is_under_way(tmp_path: Pat
     before = asyncio.all_tasks()
     async with leaving(tmp_path, drain_timeout=20) as (running, stack):
         watch = health_of(running.channel)
-        while (await watch.read()).status != SERVING:
-            pass
+        async with asyncio.timeout(20):
+            while (await watch.read()).status != SERVING:
+                pass
         held = running.hold()
         under_way = asyncio.create_task(running.reason())
         await held.asked(1)
