@@ -126,9 +126,8 @@ class Walk:
         if isinstance(request := decode(raw), Refused):  # (1) envoy_api/codec, core/target
             return request
         self.request = request
-        if isinstance(
-            call := locate(request, gate.catalogue, gate.markers), Refused
-        ):  # core/locate
+        call = locate(request, gate.catalogue, gate.markers)  # core/locate
+        if isinstance(call, Refused):
             return call
         self.call, self.outages = call, (outages := Outages(call.access))
         if isinstance(token := bearer_token(request), Refused):  # (2) core/bearer
