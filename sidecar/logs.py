@@ -1,16 +1,18 @@
 """Operational logs: JSON lines on standard error, beside the decision records on standard output.
 
 An exception is logged by its type and place. Its text is not: it may quote what a caller sent.
+A line that cannot be written is lost, and nothing else: whoever logs goes on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 from traceback import extract_tb
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -27,8 +29,23 @@ def configure(level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
         ),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=cast("TextIO", _StandardError())),
     )
+
+
+class _StandardError:
+    """Standard error as it is when a line is written.
+
+    A full disk or a closed pipe raises nothing: whoever logs may be answering a check.
+    """
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 def place_of(error: BaseException) -> dict[str, str]:

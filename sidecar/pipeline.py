@@ -76,26 +76,26 @@ class Pipeline:
             async with asyncio.timeout(deadline - started):
                 decision = await walk.decide(raw)  # (1) to (7), and the plan of (9)
                 decision = await walk.claim(decision)  # (8)
-            answer = walk.answer(decision)  # (9)
+            verdict, answer = walk.end(decision)  # (9)
         except TimeoutError:
-            answer = walk.answer(decision := Refused(Reason.DEADLINE_EXCEEDED))
+            verdict, answer = walk.end(Refused(Reason.DEADLINE_EXCEEDED))
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise  # the caller is gone, or we are
         except BaseException as bug:  # noqa: BLE001 - engines raise panics outside Exception
             _log.error("check_failed", decision_id=walk.decision_id, **place_of(bug))
-            answer = walk.answer(decision := Refused(Reason.INTERNAL_ERROR, type(bug).__name__))
-        self._tell(walk, decision, peer, self.clock.monotonic() - started)
+            verdict, answer = walk.end(Refused(Reason.INTERNAL_ERROR, type(bug).__name__))
+        seconds = self.clock.monotonic() - started
+        self._tell(Observation(walk.decision_id, walk.now, seconds, peer, verdict))
         return answer
 
     def refuse(self, reason: Reason, *, peer: str) -> bytes:
         """The answer of a front that cannot take the check."""
         walk = Walk(self, self.live.current, self.new_id(), self.clock.now(), 0.0)
-        self._tell(walk, Refused(reason), peer, 0.0)
-        return walk.answer(Refused(reason))
+        verdict, answer = walk.end(Refused(reason))
+        self._tell(Observation(walk.decision_id, walk.now, 0.0, peer, verdict))
+        return answer
 
-    def _tell(self, walk: Walk, decision: Decision, peer: str, seconds: float) -> None:
-        verdict = walk.verdict(decision)
-        observation = Observation(walk.decision_id, walk.now, seconds, peer, verdict)
+    def _tell(self, observation: Observation) -> None:
         for observer in self.observers:
             try:
                 observer(observation)
@@ -170,13 +170,9 @@ class Walk:
             return conflict
         return plan if conflict is None else Refused(CONFLICT_REASON[conflict])
 
-    def answer(self, decision: Decision) -> bytes:
-        """(9) The bytes for Envoy."""
-        return encode(self.verdict(decision), self.decision_id, self.generation.outgoing)
-
-    def verdict(self, decision: Decision) -> Verdict:
-        """The decision with everything that led to it."""
-        return Verdict(
+    def end(self, decision: Decision) -> tuple[Verdict, bytes]:
+        """(9) The decision with everything that led to it, and the bytes for Envoy."""
+        verdict = Verdict(
             decision,
             skipped=self.outages.skipped if self.outages else (),
             request=self.request,
@@ -186,6 +182,9 @@ class Walk:
             ruling=self.ruling,
             effects=self.effects,
         )
+        return verdict, encode(
+            verdict, self.decision_id, self.generation.outgoing
+        )  # envoy_api/codec
 
     def _denied(self, agent: Agent) -> Refused | None:
         entry = self.parts.deny_list.find(agent, now=self.now)

@@ -24,7 +24,9 @@ from sidecar.core.model import (
 )
 from sidecar.core.reasons import Reason
 
-NEVER_WRITTEN: Final = frozenset(
+# What would reroute, reframe or authenticate a request if a policy could touch it. Only a cookie
+# may be taken away.
+_NEVER_WRITTEN: Final = frozenset(
     {
         "authorization", "connection", "content-encoding", "content-length", "content-type",
         "cookie", "expect", "forwarded", "host", "keep-alive", "proxy-authenticate",
@@ -32,9 +34,8 @@ NEVER_WRITTEN: Final = frozenset(
         "x-http-method", "x-http-method-override", "x-method-override", "x-real-ip", "x-request-id",
     }
 )  # fmt: skip
-NEVER_WRITTEN_PREFIXES: Final = (":", "x-envoy-", "x-forwarded-")
-"""What would reroute, reframe or authenticate a request if configuration or a policy could set it.
-Only a cookie may be taken away."""
+_NEVER_WRITTEN_PREFIXES: Final = (":", "x-envoy-", "x-forwarded-")
+
 # What Envoy writes into a request line when it validates mutations (seen on 1.40): it neither
 # encodes nor takes what is encoded, and answers 500 to anything else.
 _PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789*-._")
@@ -112,7 +113,7 @@ def _pass(
 def _is_never_written(name: str, redaction: Redaction) -> bool:
     if name == "cookie" and redaction.replacement is None:
         return False
-    return name in NEVER_WRITTEN or name.startswith(NEVER_WRITTEN_PREFIXES)
+    return name in _NEVER_WRITTEN or name.startswith(_NEVER_WRITTEN_PREFIXES)
 
 
 def _identity(agent: Agent, outgoing: Outgoing, decision_id: str) -> dict[str, str]:

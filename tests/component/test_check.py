@@ -425,7 +425,7 @@ async def test_check_tells_where_a_bug_is_and_nothing_of_the_caller(
     """A record with everything known, a log line with type and place, and never the text."""
     gate = Gate(policy=BrokenPolicy(bug))
     await gate.answer(check())
-    verdict, printed = gate.seen[0].verdict, capsys.readouterr().out
+    verdict, printed = gate.seen[0].verdict, "".join(capsys.readouterr())
 
     assert verdict.agent is not None
     assert verdict.call is not None
