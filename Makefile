@@ -57,8 +57,8 @@ docs: $(VENV)/.dev ## print the tables of the manual from the code again
 	@PYTHONPATH=. $(BIN)/python tests/unit/test_operations_page.py --write
 
 lock: $(VENV)/.dev ## resolve the dependencies again, with hashes
-	@for extra in "run" "demo --group demo -c requirements/run.lock" \
-			"dev --group dev -c requirements/demo.lock"; do \
+	@for extra in "run --all-extras" "demo --all-extras --group demo -c requirements/run.lock" \
+			"dev --all-extras --group dev -c requirements/demo.lock"; do \
 		set -- $$extra; name=$$1; shift; \
 		$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 			--no-header --no-annotate pyproject.toml "$$@" -o requirements/$$name.lock || exit 1; \
