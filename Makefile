@@ -17,8 +17,8 @@ protoc_into = $(BIN)/python -m grpc_tools.protoc -I proto --python_out=$(1) --py
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.demo ## run the gate for real: issuer, tool, Envoy, sidecar; KEEP=1 leaves it running
-	@KEEP=$(KEEP) $(BIN)/python -m examples.demo
+demo: $(VENV)/.demo $(if $(filter opa,$(ENGINE)),$(OPA)) ## run the gate for real, Envoy included; KEEP=1 leaves it running, ENGINE=opa adds OPA
+	@KEEP=$(KEEP) ENGINE=$(ENGINE) SCOPEGATE_OPA=$(if $(filter opa,$(ENGINE)),$(OPA)) $(BIN)/python -m examples.demo
 
 test: $(VENV)/.dev $(OPA) ## run every test, real Envoy and real OPA included
 	@SCOPEGATE_OPA=$(OPA) $(BIN)/python -m pytest $(ARGS)
@@ -55,6 +55,7 @@ docs: $(VENV)/.dev ## print the tables of the manual from the code again
 	@$(BIN)/python -c 'from sidecar.config.reference import manual; print(manual(), end="")' \
 		> .cache/configuration.md && mv .cache/configuration.md docs/configuration.md
 	@PYTHONPATH=. $(BIN)/python tests/unit/test_operations_page.py --write
+	@PYTHONPATH=. $(BIN)/python tests/unit/test_stance_page.py --write
 
 lock: $(VENV)/.dev ## resolve the dependencies again, with hashes
 	@for extra in "run --all-extras" "demo --all-extras --group demo -c requirements/run.lock" \

@@ -9,6 +9,7 @@ import structlog
 
 from sidecar.assembly import serving
 from sidecar.config.build import Configuration
+from sidecar.outages import tell_ended
 
 
 async def run(configuration: Configuration) -> None:
@@ -19,6 +20,7 @@ async def run(configuration: Configuration) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with serving(configuration) as sidecar:
+        tell_ended(configuration.catalogue, now=sidecar.pipeline.clock.now())
         log.info(
             "serving",
             listen=str(configuration.settings.listen),

@@ -129,7 +129,7 @@ class Walk:
         call = locate(request, gate.catalogue, gate.markers)  # core/locate
         if isinstance(call, Refused):
             return call
-        self.call, self.outages = call, (outages := Outages(call.access))
+        self.call, self.outages = call, (outages := Outages(call, now))
         if isinstance(token := bearer_token(request), Refused):  # (2) core/bearer
             return token
         if isinstance(jws := parts.tokens.parse(token), Refused):  # (3) core/jws

@@ -71,7 +71,8 @@ class DenyList(Protocol):
         """The entry that refuses this agent's token, or None.
 
         Raises ``Unavailable(DENY_LIST)`` only when no entry refuses *and* the list is older than
-        its limit or was never loaded: the last known list still holds.
+        its limit, ``Unavailable(DENY_LIST_NEVER_LOADED)`` when it was never loaded: the last
+        known list still holds.
         """
         ...
 

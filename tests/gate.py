@@ -130,16 +130,16 @@ class Gate:
     ledger: Ledger = field(default_factory=lambda: MemoryLedger(capacity=100, per_owner=10))
     clock: StillClock = field(default_factory=StillClock)
     outgoing: Outgoing = field(default_factory=Outgoing)
+    catalogue: Catalogue = CATALOGUE
     profile: Mapping[str, Any] = field(default_factory=dict)
     seen: list[Observation] = field(default_factory=list)
 
     def pipeline(self) -> Pipeline:
         ids = (f"d-{number}" for number in itertools.count(1))
         issuers = MappingProxyType({ISSUER: make_profile(**self.profile)})
+        markers = markers_of(self.catalogue)
         return Pipeline(
-            live=Live(
-                Generation(CATALOGUE, issuers, self.policy, markers_of(CATALOGUE), self.outgoing)
-            ),
+            live=Live(Generation(self.catalogue, issuers, self.policy, markers, self.outgoing)),
             keys=self.keys or published(self.clock),
             tokens=VerifiedTokens(100),
             deny_list=self.deny_list,

@@ -113,7 +113,8 @@ class StillClock:
 def full_verdict() -> tuple[Verdict, Verdict]:
     """A pass and a refusal with everything in them that a verdict can hold."""
     tool = ToolCall("tools/call", "transfer", {}, 1)
-    call = make_call(protocol=Protocol.MCP, tool=tool, server="payments")
+    # A sensitive read passes without policy by an exception of its route only.
+    call = make_call(access=Access.SENSITIVE, protocol=Protocol.MCP, tool=tool, server="payments")
     known = Verdict(
         Allowed((), ()),
         skipped=(Dependency.POLICY,),

@@ -13,8 +13,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from sidecar.core.catalogue import Catalogue
 from sidecar.core.model import Refused
 from sidecar.core.record import outcome
+from sidecar.core.stance import has_ended
 from sidecar.observe import Observation
 
 # From 50 microseconds: the default buckets begin where a check must have ended.
@@ -63,26 +65,63 @@ class Metrics:
         self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]
     ) -> None:
         """A gauge read when it is scraped: one sample per key of what ``read`` returns."""
-        self.registry.register(_Read(lambda: GaugeMetricFamily(name, text, labels=[label]), read))
+        self._register(lambda: GaugeMetricFamily(name, text, labels=[label]), _singly(read))
 
     def counter(
         self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]
     ) -> None:
         """A counter that somebody else keeps, read when it is scraped."""
-        self.registry.register(_Read(lambda: CounterMetricFamily(name, text, labels=[label]), read))
+        self._register(lambda: CounterMetricFamily(name, text, labels=[label]), _singly(read))
+
+    def stance_exceptions(
+        self, catalogue: Callable[[], Catalogue], now: Callable[[], float]
+    ) -> None:
+        """Show every exception to the stance table; ``now`` in seconds since the epoch."""
+
+        def read() -> Mapping[tuple[str, ...], float]:
+            at = now()
+            return {
+                (route.name, one.dependency.value, one.access.value, one.stance.value): float(
+                    not has_ended(one, at)
+                )
+                for route in catalogue().routes.values()
+                for one in route.outages
+            }
+
+        self._register(
+            lambda: GaugeMetricFamily(
+                "scopegate_stance_exceptions",
+                "1 while the route's exception to the stance table holds, 0 once it has ended.",
+                labels=["route", "dependency", "access", "stance"],
+            ),
+            read,
+        )
+
+    def _register(
+        self,
+        family: Callable[[], GaugeMetricFamily | CounterMetricFamily],
+        read: Callable[[], Mapping[tuple[str, ...], float]],
+    ) -> None:
+        self.registry.register(_Read(family, read))
+
+
+def _singly(
+    read: Callable[[], Mapping[str, float]],
+) -> Callable[[], Mapping[tuple[str, ...], float]]:
+    return lambda: {(label,): value for label, value in read().items()}
 
 
 class _Read(Collector):
     def __init__(
         self,
         family: Callable[[], GaugeMetricFamily | CounterMetricFamily],
-        read: Callable[[], Mapping[str, float]],
+        read: Callable[[], Mapping[tuple[str, ...], float]],
     ) -> None:
         self._family = family
         self._read = read
 
     def collect(self) -> Iterable[Metric]:
         family = self._family()
-        for label, value in self._read().items():
-            family.add_metric([label], value)
+        for labels, value in self._read().items():
+            family.add_metric(labels, value)
         yield family

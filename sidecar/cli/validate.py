@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from sidecar.clock import SystemClock
 from sidecar.config.build import Configuration
 from sidecar.config.validate import Report
 from sidecar.config.validate import validate as examine
@@ -19,6 +20,8 @@ from sidecar.core.catalogue import Route
 from sidecar.core.keyring import KeyRing
 from sidecar.core.lanes import Lane, lane_digest, lanes_of, may_be_open
 from sidecar.core.model import Protocol
+from sidecar.core.stance import has_ended
+from sidecar.outages import last_day
 
 _FAULTY: Final = 2
 _MARKER: Final = "marker"
@@ -34,13 +37,17 @@ def validate(config: Path, *, offline: bool = False) -> None:
         typer.echo(str(problem))
     if report.problems or report.configuration is None:
         raise typer.Exit(_FAULTY)
-    show(report, report.configuration, Console(markup=False, highlight=False, emoji=False))
+    console = Console(markup=False, highlight=False, emoji=False)
+    show(report, report.configuration, console, now=SystemClock().now())
 
 
-def show(report: Report, configuration: Configuration, console: Console) -> None:
-    """Print what a sidecar would work with."""
+def show(report: Report, configuration: Configuration, console: Console, *, now: float) -> None:
+    """Print what a sidecar would work with; ``now`` in seconds since the epoch."""
+    routes = configuration.catalogue.routes.values()
     console.print(_issuers(report, configuration))
-    console.print(_routes(configuration.catalogue.routes.values()))
+    console.print(_routes(routes))
+    if any(route.outages for route in routes):
+        console.print(_exceptions(routes, now))
     console.print(f"policy revision {report.policy_revision}", soft_wrap=True)
     if not report.keys:
         console.print("offline: whether the issuers' keys can be had was not checked")
@@ -87,3 +94,15 @@ def _methods(route: Route, lane: Lane) -> list[str]:
     elif "GET" in offered:
         offered.add("HEAD")
     return sorted(one for one in offered if may_be_open(route, one) is (lane is Lane.OPEN))
+
+
+def _exceptions(routes: Iterable[Route], now: float) -> Table:
+    table = _table("Exceptions to the stance", "route", "when", "access", "stance", "until", "why")
+    for route in routes:
+        for one in route.outages:
+            until = last_day(one.until) or "no end"
+            if has_ended(one, now):
+                until = f"warning: ended {until}, holds no more"
+            cell = (one.dependency.value, one.access.value, one.stance.value)
+            table.add_row(route.name, *cell, until, one.reason)
+    return table

@@ -13,6 +13,8 @@ from pydantic import AfterValidator, Field, PlainValidator
 
 from sidecar.config.explain import not_empty
 from sidecar.config.grammar import (
+    Changeable,
+    Day,
     Exact,
     McpMethod,
     McpTool,
@@ -23,7 +25,7 @@ from sidecar.config.grammar import (
 )
 from sidecar.config.shape import Shown, StrictModel
 from sidecar.core.catalogue import ScopeTemplate
-from sidecar.core.model import Access, Protocol, Rewrite
+from sidecar.core.model import Access, Protocol, Rewrite, Stance
 
 
 class OperationFile(StrictModel):
@@ -32,12 +34,28 @@ class OperationFile(StrictModel):
     scope: Annotated[ScopeTemplate, PlainValidator(read_scope_template), Shown("scope")]
     """What a token must hold; for HTTP the identifier may be a `{parameter}` of the path."""
     access: Access | None = None
-    """What it may do to the world: only a `read` passes during an outage. Without it, what the
-    protocol says: GET, HEAD, OPTIONS and MCP's own reads are reads, everything else a write."""
+    """What it may do to the world: only a `read` passes during an outage (`docs/stance.md`).
+    Without it, what the protocol says: GET, HEAD, OPTIONS and MCP's own reads are reads, everything
+    else a write."""
     single_use: bool = False
     """Wants a token that has not been used before."""
     reason: Annotated[str, Field(min_length=1, max_length=500)] | None = None
     """Why a method that writes by HTTP's rules is a `read` here; required in that case."""
+
+
+class OutageFile(StrictModel):
+    """One exception of a route to the stance table; `docs/stance.md` says which there may be."""
+
+    when: Changeable
+    """What is down."""
+    access: Access
+    """Of which calls."""
+    stance: Stance
+    """What becomes of them: `open` passes them, marked; `closed` refuses them."""
+    until: Day | None = None
+    """The last day, in UTC, on which it holds; required for what opens, at most 366 days ahead."""
+    reason: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    """Why; required without an end."""
 
 
 class RouteFile(StrictModel):
@@ -65,6 +83,8 @@ class RouteFile(StrictModel):
     """HTTP: by method."""
     server: Name | None = None
     """MCP: whose tools are called."""
+    outages: tuple[OutageFile, ...] = ()
+    """What silence means here otherwise than in the stance table (`docs/stance.md`)."""
 
 
 class ServerFile(StrictModel):

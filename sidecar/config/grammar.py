@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated, Final, TypeGuard
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PlainValidator
 
 from sidecar.config.explain import broken_rule
 from sidecar.config.shape import Shown
 from sidecar.core.catalogue import METHOD, PARAMETER, REST, ScopeTemplate, has_brace
 from sidecar.core.jsonrpc import METHOD_NAME, TOOL_NAME, TOOLS_CALL
-from sidecar.core.model import Scope
+from sidecar.core.model import Dependency, Scope
 from sidecar.core.scope import parse_scope
 from sidecar.core.signature import ALGORITHMS
+from sidecar.core.stance import FIXED, fixed_text
 from sidecar.core.target import split_path
 
 HEADER_FAMILIES: Final = ("x-agent-", "x-authz-")
@@ -29,6 +31,9 @@ _LITERAL: Final = re.compile(r"[A-Za-z0-9._~!$&'()+,=:@-]+")
 a path parameter for some servers."""
 
 _ALGORITHMS: Final = sorted(ALGORITHMS, key=str.casefold)
+_CHANGEABLE: Final = {one.value: one for one in Dependency if one not in FIXED}
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_A_DAY_S: Final = 86400.0
 _FILE: Final = r"[^\x00-\x1f\x7f]+"
 
 
@@ -70,6 +75,27 @@ def _check_is_no_tool_call(text: str) -> str:
     if text == TOOLS_CALL:
         raise broken_rule(f"{TOOLS_CALL} is offered tool by tool, under tools")
     return text
+
+
+def _read_changeable(text: object) -> Dependency:
+    for fixed in FIXED:
+        if text == fixed.value:
+            raise broken_rule(fixed_text(fixed))
+    if not isinstance(text, str) or text not in _CHANGEABLE:
+        raise broken_rule(f"must be {' or '.join(_CHANGEABLE)}")
+    return _CHANGEABLE[text]
+
+
+def _read_day(text: object) -> float:
+    """The end of a day in UTC, in seconds since the epoch."""
+    rule = broken_rule("must be a date such as 2027-01-31, in quotes")
+    if not isinstance(text, str) or not _DAY.fullmatch(text):
+        raise rule
+    try:
+        begin = datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError:
+        raise rule from None
+    return begin.timestamp() + _A_DAY_S
 
 
 Name = Annotated[
@@ -131,6 +157,18 @@ Algorithm = Annotated[
     Shown(" or ".join(f"`{name}`" for name in _ALGORITHMS)),
     AfterValidator(_check_algorithm),
 ]
+Changeable = Annotated[
+    Dependency,
+    PlainValidator(_read_changeable),
+    Shown(" or ".join(f"`{name}`" for name in _CHANGEABLE)),
+]
+"""A row of the stance table to which a route may have an exception."""
+Day = Annotated[
+    float,
+    PlainValidator(_read_day),
+    Shown('date, `"YYYY-MM-DD"`'),
+]
+"""The last day of something: seconds since the epoch at its end, in UTC."""
 TokenType = Annotated[
     str,
     _matching(r"[A-Za-z0-9!#$&^_.+/-]*", 'must be a type such as JWT or at+jwt, or "" for none'),

@@ -122,6 +122,8 @@ def _written(value: Any) -> str:
             return f"[{', '.join(sorted(value))}]"
         case dict():
             return "{}"
+        case ():
+            return "[]"
         case _:
             return str(value)
 

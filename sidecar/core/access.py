@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidecar.core.catalogue import Operation, Route
-from sidecar.core.model import Access, Request, ToolCall
+from sidecar.core.catalogue import Catalogue, Operation, Route
+from sidecar.core.model import Access, Protocol, Request, ToolCall
 
 _FROM_MILD_TO_STRICT: Final = (Access.READ, Access.SENSITIVE, Access.WRITE)
 
@@ -55,6 +55,18 @@ def access_of(
 def http_access(route: Route, operation: Operation, method: str) -> Access:
     """Decide the access of a plain HTTP method, before anybody has seen a request's content."""
     return _as_declared(route, operation, _usual_http(method))
+
+
+def accesses_of(route: Route, catalogue: Catalogue) -> frozenset[Access]:
+    """Collect what calls of a route can count as; a write always, since any call may hide one."""
+    offered = route.operations.items()
+    found = {_as_declared(route, one, _usual_http(method)) for method, one in offered}
+    if route.protocol is Protocol.MCP:
+        tools = catalogue.servers.get(route.server, {}).values()
+        methods = catalogue.methods.get(route.server, {}).items()
+        found |= {_as_declared(route, one, Access.WRITE) for one in tools}
+        found |= {_as_declared(route, one, _usual_mcp(method)) for method, one in methods}
+    return frozenset({*found, Access.WRITE})
 
 
 def is_graphql(segments: tuple[str, ...]) -> bool:

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.core.model import Access, Protocol, Rewrite, Scope
+from sidecar.core.model import Access, Protocol, Rewrite, Scope, StanceException
+from sidecar.core.stance import faults_of
 
 REST: Final = "**"
 """The last segment of a template that takes whatever follows, also nothing."""
@@ -75,9 +76,12 @@ class Route:
     rewrite: Rewrite = Rewrite.NONE
     server: str = ""
     """MCP: whose tools are called here."""
+    outages: tuple[StanceException, ...] = ()
+    """What silence means here otherwise than in the stance table."""
 
     def __post_init__(self) -> None:
-        for fault in (*_path_faults(self.path), *_operation_faults(self)):
+        outage_faults = (f"outages[{one.index}] {one.text}" for one in faults_of(self.outages))
+        for fault in (*_path_faults(self.path), *_operation_faults(self), *outage_faults):
             raise ValueError(f"route {self.name!r}: {fault}")
 
     def operation_for(self, method: str) -> Operation | None:

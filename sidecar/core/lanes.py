@@ -15,8 +15,8 @@ from typing import Final
 
 from sidecar.core.access import http_access, is_graphql
 from sidecar.core.catalogue import Catalogue, Route
-from sidecar.core.model import Dependency
-from sidecar.core.stance import STANCE, Stance
+from sidecar.core.model import Access, Dependency, Stance
+from sidecar.core.stance import stance_of
 
 FORMAT: Final = 1
 """Raised whenever the meaning of a marker changes."""
@@ -45,8 +45,14 @@ def may_be_open(route: Route, method: str) -> bool:
         and not (route.single_use or operation.single_use)
         and route.tenant is None
         and not is_graphql(route.path)
-        and STANCE[Dependency.SIDECAR, http_access(route, operation, method)] is Stance.OPEN
+        and _stance_when_dead(route, http_access(route, operation, method)) is Stance.OPEN
     )
+
+
+def _stance_when_dead(route: Route, access: Access) -> Stance:
+    # Envoy's lanes are static. What could end is no exception to this row (``core.stance``), so
+    # that the time, here the epoch, does not matter.
+    return stance_of(Dependency.SIDECAR, access, route.outages, now=0.0)
 
 
 def lanes_of(route: Route) -> tuple[Lane, ...]:
@@ -59,9 +65,10 @@ def lanes_of(route: Route) -> tuple[Lane, ...]:
 def lane_digest(route: Route, lane: Lane) -> str:
     """Digest what a lane depends on into 16 hexadecimal digits (``context_extensions.marker``).
 
-    Canonical JSON keeps the fields apart, None included.
+    Canonical JSON keeps the fields apart, None included. A route without an exception for the
+    sidecar has no field for it, so that its Envoy need not be set up again.
     """
-    fields = {
+    fields: dict[str, object] = {
         "format": FORMAT,
         "route": route.name,
         "lane": lane.value,
@@ -73,6 +80,9 @@ def lane_digest(route: Route, lane: Lane) -> str:
         "audience": route.audience,
         "tenant": route.tenant,
     }
+    exceptions = [one for one in route.outages if one.dependency is Dependency.SIDECAR]
+    if exceptions:
+        fields["sidecar"] = {one.access.value: one.stance.value for one in exceptions}
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

@@ -60,6 +60,7 @@ def locate(request: Request, catalogue: Catalogue, markers: frozenset[str]) -> C
         params=params,
         tool=tool,
         server=route.server,
+        outages=route.outages,
     )
 
 

@@ -25,7 +25,7 @@ class Access(Enum):
     """What a call may do to the world; decided once, by ``core.access``."""
 
     READ = "read"
-    SENSITIVE = "sensitive"  # a read that may not fail open: health records, secrets
+    SENSITIVE = "sensitive"  # a read that fails closed unless its route says until when
     WRITE = "write"
 
 
@@ -34,10 +34,31 @@ class Dependency(Enum):
 
     KEYS = "keys"
     DENY_LIST = "deny_list"
+    DENY_LIST_NEVER_LOADED = "deny_list_never_loaded"
     POLICY = "policy"
     REPLAY = "replay"
     REPLAY_OF_SINGLE_USE_TOKEN = "replay_of_single_use_token"  # noqa: S105 - a name, no secret
     SIDECAR = "sidecar"
+
+
+class Stance(Enum):
+    """What happens to a call whose question nobody answers."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class StanceException:
+    """One cell of the stance table as one route has it; ``core.stance`` says which there may be."""
+
+    dependency: Dependency
+    access: Access
+    stance: Stance
+    until: float | None
+    """Seconds since the epoch: it holds before that moment and not from it on. None: no end."""
+    reason: str = ""
+    """Why, in the operator's words; for people only."""
 
 
 class Unavailable(Exception):  # noqa: N818 - it is a state of a dependency, not an error of ours
@@ -185,6 +206,8 @@ class Call:
     tool: ToolCall | None
     server: str
     """The catalogue's name for the MCP server behind the route, or empty."""
+    outages: tuple[StanceException, ...] = ()
+    """The route's own exceptions to the stance table."""
 
 
 # --- who asks ----------------------------------------------------------------------------------
@@ -344,6 +367,7 @@ class Conflict(Enum):
     CLAIMED_BEFORE = "claimed_before"
     NOT_REMEMBERED = "not_remembered"  # the token is older than what the ledger knows of
     QUOTA = "quota"
+    OVERLOADED = "overloaded"  # on our side: the store was not asked, or not in time
 
 
 @dataclass(frozen=True, slots=True)

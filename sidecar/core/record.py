@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from sidecar.core.model import Refused, Verdict
+from sidecar.core.model import Refused, Stance, Verdict
+from sidecar.core.stance import STANCE
 
 _LONGEST: Final = 256
 # A JOSE header begins with "{" and a quote, with or without white space between them; here in
@@ -23,7 +24,8 @@ def record_of(verdict: Verdict) -> dict[str, str | list[str]]:
     """What is kept of a check; a field that does not apply is absent.
 
     ``decision`` is one of allow, sanitize, deny, approval_needed; ``reason`` is a code word of
-    ``core.reasons``; ``skipped`` names the questions that an outage left unanswered.
+    ``core.reasons``; ``skipped`` names the questions that an outage left unanswered, and ``stance``
+    is ``exception`` when one of them was skipped by an exception of the route, not by the table.
     """
     fields: dict[str, str] = {"decision": outcome(verdict)}
     if isinstance(verdict.decision, Refused):
@@ -35,6 +37,8 @@ def record_of(verdict: Verdict) -> dict[str, str | list[str]]:
         }
     if verdict.ruling is not None:
         fields |= {"policy_reason": verdict.ruling.reason, "policy_detail": verdict.ruling.detail}
+    if _skipped_by_exception(verdict):
+        fields["stance"] = "exception"
     fields |= _what(verdict) | _who(verdict)
     record: dict[str, str | list[str]] = {k: _safe(v) for k, v in fields.items() if v}
     if verdict.skipped:
@@ -48,6 +52,14 @@ def outcome(verdict: Verdict) -> str:
     if isinstance(decision, Refused):
         return "approval_needed" if decision.approval_id else "deny"
     return "sanitize" if decision.sanitized else "allow"
+
+
+def _skipped_by_exception(verdict: Verdict) -> bool:
+    # What was skipped against the table was skipped by an exception: nothing else can open a cell.
+    call = verdict.call
+    return call is not None and any(
+        STANCE[dependency, call.access] is Stance.CLOSED for dependency in verdict.skipped
+    )
 
 
 def _what(verdict: Verdict) -> dict[str, str]:

@@ -28,6 +28,7 @@ CONFLICT_REASON: Final = MappingProxyType(
         Conflict.CLAIMED_BEFORE: Reason.REPLAYED,
         Conflict.NOT_REMEMBERED: Reason.USE_UNKNOWN,
         Conflict.QUOTA: Reason.QUOTA_EXCEEDED,
+        Conflict.OVERLOADED: Reason.OVERLOADED,
     }
 )
 
@@ -37,16 +38,23 @@ def effects_of(decision: Decision, ruling: Ruling, call: Call, agent: Agent) -> 
     asked = agent.single_use or call.single_use or ruling.single_use
     if not asked or not isinstance(decision, Allowed):
         return Effects()
-    tag = _digest(agent.issuer, agent.tenant)
+    tag = hash_tag(agent.issuer, agent.tenant)
     claim = Claim(
-        # The braces are a hash tag: all keys of an issuer's tenant live on one node of a cluster.
-        key=f"{{{tag}}}:jti:{_digest(agent.issuer, agent.jti)}",
-        owner=f"{{{tag}}}:agent:{_digest(agent.issuer, agent.tenant, agent.agent)}",
+        key=f"{tag}:jti:{_digest(agent.issuer, agent.jti)}",
+        owner=f"{tag}:agent:{_digest(agent.issuer, agent.tenant, agent.agent)}",
         until=agent.usable_until,
         dependency=Dependency.REPLAY_OF_SINGLE_USE_TOKEN if agent.single_use else Dependency.REPLAY,
         issued_at=agent.issued_at,
     )
     return Effects(claims=(claim,))
+
+
+def hash_tag(issuer: str, tenant: str) -> str:
+    """``{digest}``: what every stored key of an issuer's tenant starts with.
+
+    The braces are Redis Cluster's hash tag: all these keys live on one node.
+    """
+    return f"{{{_digest(issuer, tenant)}}}"
 
 
 def _digest(*parts: str) -> str:

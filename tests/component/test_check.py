@@ -15,12 +15,12 @@ from sidecar.adapters.memory_deny_list import MemoryDenyList
 from sidecar.adapters.memory_ledger import MemoryLedger
 from sidecar.core.deny import DenyEntry, DenyKey, DenyKind
 from sidecar.core.lanes import Lane
-from sidecar.core.model import Dependency, Question, Refused, Unavailable
+from sidecar.core.model import Dependency, Question, Refused, Stance, Unavailable
 from sidecar.core.reasons import Reason
-from sidecar.core.stance import OUTAGE_REASON, STANCE, Stance
+from sidecar.core.stance import OUTAGE_REASON, STANCE
 from sidecar.envoy_api.generated import ext_authz_pb2 as pb
 from sidecar.fronts.grpc_aio import SERVICE, GrpcFront
-from tests.fakes_deny_list import StaleDenyList
+from tests.fakes_deny_list import StaleDenyList, UnloadedDenyList
 from tests.fakes_policy import FakePolicy
 from tests.gate import (
     GLOBEX,
@@ -212,6 +212,7 @@ READS = {
 PARTS: dict[Dependency, dict[str, Any]] = {
     Dependency.KEYS: {"keys": unreachable_keys()},
     Dependency.DENY_LIST: {"deny_list": StaleDenyList()},
+    Dependency.DENY_LIST_NEVER_LOADED: {"deny_list": UnloadedDenyList()},
     Dependency.POLICY: {"policy": unreachable_policy()},
     Dependency.REPLAY: {
         "ledger": full_ledger(),
@@ -338,13 +339,17 @@ async def test_check_refuses_a_write_in_the_open_lane() -> None:
 
 
 class Caller:
-    """What a front learns of an RPC: how long its caller still waits."""
+    """What a front learns of an RPC: how long its caller still waits, and what else it says."""
 
-    def __init__(self, remaining: float | None) -> None:
+    def __init__(self, remaining: float | None, *metadata: tuple[str, str]) -> None:
         self._remaining = remaining
+        self._metadata = metadata
 
     def time_remaining(self) -> float | None:
         return self._remaining
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return self._metadata
 
     def peer(self) -> str:
         return "test"
@@ -361,6 +366,27 @@ async def test_check_is_shed_when_its_caller_hardly_waits_any_more(
         Gate().pipeline(), listen="", time_limit=5, message_bytes=100_000, concurrency=1
     )
     context: Any = Caller(remaining)
+
+    assert reason_of(pb.CheckResponse.FromString(await front._check(check(), context))) == word
+
+
+@pytest.mark.parametrize(
+    ("whole", "remaining", "word"),
+    [
+        ("2000", 1.01, "ok"), ("2000", 0.99, "overloaded"),
+        ("500", 0.26, "ok"), ("500", 0.24, "overloaded"),
+        ("60", 0.049, "overloaded"), ("60", 0.051, "ok"),
+        ("soon", 0.06, "ok"), ("", 0.049, "overloaded"), ("-2000", 0.06, "ok"),
+    ],
+)  # fmt: skip
+async def test_check_is_shed_when_half_of_its_time_is_gone(
+    whole: str, remaining: float, word: str
+) -> None:
+    """Envoy tells how long it waits in all: the other half is for the answer to arrive in."""
+    front = GrpcFront(
+        Gate().pipeline(), listen="", time_limit=5, message_bytes=100_000, concurrency=1
+    )
+    context: Any = Caller(remaining, ("x-envoy-expected-rq-timeout-ms", whole))
 
     assert reason_of(pb.CheckResponse.FromString(await front._check(check(), context))) == word
 

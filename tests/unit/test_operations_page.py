@@ -9,31 +9,12 @@ from pathlib import Path
 from prometheus_client import generate_latest
 
 from sidecar.adapters.metrics import Metrics
-from sidecar.core.model import Access, Dependency
 from sidecar.core.reasons import Reason
 from sidecar.core.record import record_of
-from sidecar.core.stance import STANCE
 from tests.values import full_verdict
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = ROOT / "docs" / "operations.md"
-
-NAMES = {
-    Dependency.KEYS: "keys: none usable for that issuer",
-    Dependency.DENY_LIST: "deny list older than its limit (the last known list still holds)",
-    Dependency.POLICY: "policy engine unreachable (its errors are refusals)",
-    Dependency.REPLAY: "replay store, when route or ruling asked",
-    Dependency.REPLAY_OF_SINGLE_USE_TOKEN: "replay store, when the token itself is single-use",
-    Dependency.SIDECAR: "the sidecar itself (Envoy's lanes, behind the guard)",
-}
-
-
-def stance_table() -> str:
-    lines = ["| when this is down | read | sensitive | write |", "|---|---|---|---|"]
-    for dependency in Dependency:
-        cells = " | ".join(STANCE[dependency, access].value for access in Access)
-        lines.append(f"| {NAMES[dependency]} | {cells} |")
-    return "\n".join(lines)
 
 
 def reasons_table() -> str:
@@ -42,7 +23,7 @@ def reasons_table() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"stance": stance_table, "reasons": reasons_table}
+TABLES = {"reasons": reasons_table}
 
 
 def with_tables(page: str) -> str:
@@ -57,18 +38,19 @@ def with_tables(page: str) -> str:
 
 
 def test_tables_are_printed_from_the_code() -> None:
-    """Stance and reasons in the manual are those that decide."""
+    """Reasons in the manual are those that are answered."""
     page = PAGE.read_text()
 
     assert page == with_tables(page)
-    assert "| open |" in page
+    assert "| `replayed` |" in page
 
 
 def test_every_metric_is_described() -> None:
     """No metric without a row, and no row without a metric."""
     described = set(re.findall(r"`(scopegate_[a-z_]+?)(?:_total)?`", PAGE.read_text()))
     source = "".join(
-        (ROOT / "sidecar" / name).read_text() for name in ("assembly.py", "adapters/metrics.py")
+        (ROOT / "sidecar" / name).read_text()
+        for name in ("assembly/measures.py", "assembly/__init__.py", "adapters/metrics.py")
     )
 
     assert described == set(re.findall(r'"(scopegate_[a-z_]+)"', source))

@@ -125,7 +125,7 @@ def test_a_problem_names_the_variable_when_it_is_the_environments(
 
 def test_problems_of_file_and_environment_are_told_together(settings_file: Path) -> None:
     """One run tells what is wrong in the variables, in the settings and in the catalogue."""
-    settings_file.write_text(settings_file.read_text() + "replicas: 2\n")
+    settings_file.write_text(settings_file.read_text() + "replicas: 0\n")
     catalogue = settings_file.with_name("catalogue.yaml")
     catalogue.write_text(catalogue.read_text().replace("path: /mcp", "path: mcp"))
 

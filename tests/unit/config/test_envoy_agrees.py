@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,11 @@ import pytest
 from sidecar.config.build import load_configuration
 from sidecar.config.grammar import HEADER_FAMILIES
 from sidecar.config.yaml_source import read_yaml
+from sidecar.core.access import http_access
+from sidecar.core.catalogue import Catalogue
+from sidecar.core.lanes import Lane, accepted_marker, lane_digest, lanes_of, markers_of
+from sidecar.core.model import Access, Dependency, Stance, StanceException
+from sidecar.core.stance import stance_of
 
 ROOT = Path(__file__).parents[3]
 DEMO = ROOT / "examples" / "demo" / "scopegate.yaml"
@@ -53,3 +59,73 @@ def test_envoy_takes_our_header_families_from_clients_first(settings: Path, envo
     removed = [one["prefix"] for one in members(filters[0], "key_matcher")]
 
     assert set(HEADER_FAMILIES) <= set(removed)
+
+
+def lanes_in(envoy: Path) -> list[tuple[dict[str, str], dict[str, Any]]]:
+    """What each lane of Envoy's routes says of itself, and the route's filters, in file order."""
+    (config,) = members(read_yaml(envoy, envoy.name).data, "route_config")
+    per_route = members(config, "typed_per_filter_config")
+    return [(next(members(filters, "context_extensions")), filters) for filters in per_route]
+
+
+def catalogue_of(settings: Path) -> Catalogue:
+    return load_configuration(settings, {}).catalogue
+
+
+@DEPLOYMENTS
+def test_envoy_sends_each_lane_of_the_catalogue_and_its_marker(settings: Path, envoy: Path) -> None:
+    """No lane is missing, none is too many, and every marker is one that the sidecar accepts."""
+    catalogue, sent = catalogue_of(settings), [said for said, _ in lanes_in(envoy)]
+
+    assert sorted((one["route"], one["lane"]) for one in sent) == sorted(
+        (route.name, lane.value) for route in catalogue.routes.values() for lane in lanes_of(route)
+    )
+    assert {
+        accepted_marker(one["route"], Lane(one["lane"]), one["marker"]) for one in sent
+    } == markers_of(catalogue)
+
+
+@DEPLOYMENTS
+def test_envoy_opens_what_the_stance_opens(settings: Path, envoy: Path) -> None:
+    """From the table itself: an open lane, guarded, is for a route with reads that may pass."""
+    routes = catalogue_of(settings).routes
+    opened = {said["route"] for said, filters in lanes_in(envoy) if "open" in filters}
+    reads = {
+        route.name
+        for route in routes.values()
+        for method, one in route.operations.items()
+        if method == "GET"
+        and stance_of(Dependency.SIDECAR, http_access(route, one, method), route.outages, 0.0)
+        is Stance.OPEN
+    }
+    given_up = {one.name for one in routes.values() if one.tenant or one.single_use}
+
+    assert opened == reads - given_up
+    assert opened
+    for said, filters in lanes_in(envoy):
+        assert ("guard" in filters) is ("open" in filters) is (said["lane"] == "open"), said
+
+
+@DEPLOYMENTS
+def test_envoy_is_found_out_when_an_exception_closed_a_lane(settings: Path, envoy: Path) -> None:
+    """As it stands it would open the lane: the sidecar accepts no marker of that route any more.
+
+    Those of every other route, and of a route whose exceptions are the sidecar's own, stay.
+    """
+    catalogue = catalogue_of(settings)
+    no_lane = StanceException(Dependency.SIDECAR, Access.READ, Stance.CLOSED, None, "why")
+    no_policy = StanceException(Dependency.POLICY, Access.READ, Stance.CLOSED, None, "why")
+    changed = {
+        "search": replace(catalogue.routes["search"], outages=(no_lane,)),
+        "customers": replace(catalogue.routes["customers"], outages=(no_policy,)),
+    }
+    after = markers_of(replace(catalogue, routes={**catalogue.routes, **changed}))
+    sent = {
+        accepted_marker(one["route"], Lane(one["lane"]), one["marker"])
+        for one, _ in lanes_in(envoy)
+    }
+
+    assert {marker.split("/")[0] for marker in sent - after} == {"search"}
+    assert after - sent == {
+        accepted_marker("search", Lane.CLOSED, lane_digest(changed["search"], Lane.CLOSED))
+    }

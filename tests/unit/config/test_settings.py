@@ -65,8 +65,14 @@ def test_defaults_are_those_of_the_documented_file() -> None:
             "kind": "memory",
             "single_use_capacity": 100000,
             "single_use_per_agent": 1000,
-            "deny_capacity": 100000,
             "verified_tokens": 10000,
+        },
+        deny_list={
+            "source": "memory",
+            "file": "scopegate-state/deny-list",
+            "feed": "scopegate:deny",
+            "stale_after": 5,
+            "capacity": 1000000,
         },
         replicas=1,
         limits={

@@ -199,7 +199,7 @@ async def test_validate_fetches_nothing_when_the_files_are_broken(settings_file:
     """Nothing is asked on behalf of a configuration that does not hold."""
     async with JwksServer() as server:
         fetch_from(settings_file, f'{{url: "{server.url}"}}')
-        report = await validate(settings_file, {"SCOPEGATE__REPLICAS": "2"})
+        report = await validate(settings_file, {"SCOPEGATE__REPLICAS": "0"})
 
     assert [problem.field for problem in report.problems] == ["replicas"]
     assert server.requests == []

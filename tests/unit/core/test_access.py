@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from sidecar.core.access import access_of, http_access
+from sidecar.core.access import access_of, accesses_of, http_access
+from sidecar.core.catalogue import Catalogue, Route
 from sidecar.core.model import Access, ToolCall
 from tests.requests import (
+    make_catalogue,
     make_mcp_request,
     make_mcp_route,
     make_operation,
@@ -181,6 +183,50 @@ def test_hidden_effect_makes_a_write_of_an_mcp_read() -> None:
     tool = ToolCall("tools/list", "", {}, 1)
 
     assert access_of(request, make_mcp_route(), make_operation(), tool) is WRITE
+
+
+@pytest.mark.parametrize(
+    ("route", "accesses"),
+    [
+        pytest.param(make_route(), {READ, WRITE}, id="http"),
+        pytest.param(make_route(operations={"POST": make_operation()}), {WRITE}, id="writes only"),
+        pytest.param(
+            make_route(operations={"GET": make_operation()}), {READ, WRITE}, id="disguised write"
+        ),
+        pytest.param(make_route(access=SENSITIVE), {SENSITIVE, WRITE}, id="floor"),
+        pytest.param(make_route(access=WRITE), {WRITE}, id="floor of writes"),
+        pytest.param(
+            make_route(operations={"OPTIONS": make_operation(access=SENSITIVE)}),
+            {SENSITIVE, WRITE},
+            id="declared",
+        ),
+        pytest.param(make_mcp_route(), {READ, WRITE}, id="mcp"),
+        pytest.param(make_mcp_route(access=SENSITIVE), {SENSITIVE, WRITE}, id="mcp's floor"),
+    ],
+)
+def test_a_route_has_the_accesses_of_its_operations(route: Route, accesses: set[Access]) -> None:
+    """What no call of a route counts as is not among them; what a disguise counts as always is."""
+    assert accesses_of(route, make_catalogue(route)) == accesses
+
+
+@pytest.mark.parametrize(
+    ("tools", "methods", "accesses"),
+    [
+        ({}, {}, {WRITE}),
+        ({"pay": make_operation("use:mcp:crm")}, {}, {WRITE}),
+        ({"show": make_operation("use:mcp:crm", access=SENSITIVE)}, {}, {SENSITIVE, WRITE}),
+        ({}, {"tools/list": make_operation("use:mcp:crm")}, {READ, WRITE}),
+        ({}, {"logging/setLevel": make_operation("use:mcp:crm")}, {WRITE}),
+    ],
+)
+def test_an_mcp_route_has_the_accesses_of_its_server(
+    tools: Any, methods: Any, accesses: set[Access]
+) -> None:
+    """A tool counts as a write unless its operator says otherwise; a method as MCP says."""
+    route = make_mcp_route()
+    catalogue = Catalogue({route.name: route}, {"crm": tools}, {"crm": methods})
+
+    assert accesses_of(route, catalogue) == accesses
 
 
 def _access_of_a_declared_read(target: str = "/data/1", **overrides: Any) -> Access:

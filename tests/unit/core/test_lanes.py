@@ -16,8 +16,22 @@ from sidecar.core.lanes import (
     markers_of,
     may_be_open,
 )
-from sidecar.core.model import Access, Protocol, Rewrite
+from sidecar.core.model import (
+    Access,
+    Dependency,
+    Protocol,
+    Rewrite,
+    Stance,
+    StanceException,
+)
 from tests.requests import make_catalogue, make_mcp_route, make_operation, make_route
+
+NO_LANE = StanceException(Dependency.SIDECAR, Access.READ, Stance.CLOSED, None, "feeds a payment")
+OTHERS = (
+    StanceException(Dependency.POLICY, Access.READ, Stance.CLOSED, None, "why"),
+    StanceException(Dependency.DENY_LIST, Access.READ, Stance.CLOSED, 2e9),
+    StanceException(Dependency.POLICY, Access.SENSITIVE, Stance.OPEN, 2e9),
+)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +79,12 @@ from tests.requests import make_catalogue, make_mcp_route, make_operation, make_
         pytest.param(
             make_route(path=("{id}", "GraphQL")), "GET", False, id="GraphQL, which writes by GET"
         ),
+        pytest.param(make_route(outages=(NO_LANE,)), "GET", False, id="lane closed by exception"),
+        pytest.param(make_route(outages=(*OTHERS, NO_LANE)), "HEAD", False, id="HEAD likewise"),
+        pytest.param(make_route(outages=OTHERS), "GET", True, id="exceptions for other parts"),
+        pytest.param(
+            make_route(access=Access.SENSITIVE, outages=OTHERS), "GET", False, id="opened elsewhere"
+        ),
         pytest.param(make_mcp_route(), "GET", False, id="MCP"),
         pytest.param(make_mcp_route(), "POST", False, id="MCP's POST"),
     ],
@@ -85,6 +105,8 @@ def test_open_lane_is_for_plain_reads_only(
         (make_route(operations={"POST": make_operation()}), (Lane.CLOSED,)),
         (make_route(access=Access.SENSITIVE), (Lane.CLOSED,)),
         (make_mcp_route(), (Lane.CLOSED,)),
+        (make_route(outages=(NO_LANE,)), (Lane.CLOSED,)),
+        (make_route(outages=OTHERS), (Lane.OPEN, Lane.CLOSED)),
     ],
 )
 def test_route_has_an_open_lane_when_a_method_may_use_it(
@@ -108,6 +130,7 @@ def test_route_has_an_open_lane_when_a_method_may_use_it(
         {"tenant": "null"},
         {"tenant": ""},
         {"protocol": Protocol.MCP, "operations": {}, "server": "crm"},
+        {"outages": (NO_LANE,)},
     ],
 )
 @pytest.mark.parametrize("lane", list(Lane))
@@ -132,6 +155,24 @@ def test_digest_keeps_its_fields_apart() -> None:
 def test_digest_stays_what_running_envoys_send() -> None:
     """Whoever changes the digest's form raises its format: every Envoy must be set up again."""
     assert lane_digest(make_route(), Lane.OPEN) == "689a810cb79e0892"
+
+
+@pytest.mark.parametrize("lane", list(Lane))
+def test_digest_stays_when_no_lane_changes(lane: Lane) -> None:
+    """What only the sidecar does is no reason to set up Envoy again; nor is another wording."""
+    reworded = replace(NO_LANE, reason="feeds two payments")
+    closed = lane_digest(make_route(outages=(NO_LANE,)), lane)
+
+    assert lane_digest(make_route(outages=OTHERS), lane) == lane_digest(make_route(), lane)
+    assert lane_digest(make_route(outages=(*OTHERS, reworded)), lane) == closed
+
+
+def test_an_envoy_with_an_open_lane_is_refused_when_the_lane_was_closed() -> None:
+    """None of the markers that it sends for the route is accepted any more."""
+    before, after = make_route(), make_route(outages=(NO_LANE,))
+
+    assert markers_of(make_catalogue(before)).isdisjoint(markers_of(make_catalogue(after)))
+    assert len(markers_of(make_catalogue(after))) == 1
 
 
 def test_markers_are_those_of_every_lane() -> None:

@@ -15,12 +15,15 @@ from sidecar.core.locate import locate
 from sidecar.core.model import (
     Access,
     Call,
+    Dependency,
     Marker,
     Protocol,
     Refused,
     Request,
     Rewrite,
     Scope,
+    Stance,
+    StanceException,
     ToolCall,
 )
 from sidecar.core.reasons import Reason
@@ -87,6 +90,7 @@ def test_call_takes_the_settings_of_its_route() -> None:
         single_use=True,
         forward_token=True,
         rewrite=Rewrite.EXT_PROC,
+        outages=(StanceException(Dependency.POLICY, Access.SENSITIVE, Stance.OPEN, 2e9),),
     )
 
     call = _call_of(make_request(), route)
@@ -94,6 +98,7 @@ def test_call_takes_the_settings_of_its_route() -> None:
     assert (call.tenant, call.access) == ("acme", Access.SENSITIVE)
     assert (call.single_use, call.forward_token) == (True, True)
     assert call.rewrite is Rewrite.EXT_PROC
+    assert call.outages == route.outages
 
 
 @pytest.mark.parametrize("by_route", [True, False])

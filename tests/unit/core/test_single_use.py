@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from sidecar.core.model import Action, Allowed, Dependency, Effects, Refused, Ruling
+from sidecar.core.model import Action, Allowed, Conflict, Dependency, Effects, Refused, Ruling
 from sidecar.core.reasons import Reason
-from sidecar.core.single_use import effects_of
+from sidecar.core.single_use import CONFLICT_REASON, effects_of, hash_tag
 from tests.values import make_agent, make_call
 
 PASSES = Allowed((), ())
@@ -76,3 +76,19 @@ def test_effects_share_a_hash_tag_within_a_tenant() -> None:
     claim = effects(agent={"single_use": True}).claims[0]
 
     assert claim.key.split("}")[0] == claim.owner.split("}")[0]
+
+
+def test_hash_tag_is_what_the_keys_of_a_tenant_start_with() -> None:
+    """Who keeps an issuer's tenant knows all its keys by it; another tenant has another."""
+    claim = effects(agent={"issuer": "i", "tenant": "t", "single_use": True}).claims[0]
+
+    assert claim.key.startswith(f"{hash_tag('i', 't')}:jti:")
+    assert claim.owner.startswith(f"{hash_tag('i', 't')}:agent:")
+    assert hash_tag("i", "t") != hash_tag("it", "")
+
+
+def test_every_conflict_has_its_own_reason() -> None:
+    """A conflict without a row would be an error of ours at the worst moment."""
+    assert set(CONFLICT_REASON) == set(Conflict)
+    assert len(set(CONFLICT_REASON.values())) == len(Conflict)
+    assert CONFLICT_REASON[Conflict.OVERLOADED] is Reason.OVERLOADED
