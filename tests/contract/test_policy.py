@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
+from sidecar.adapters.opa_policy import OpaAddress, OpaPolicy
 from sidecar.adapters.regorus_policy import MAX_DOCUMENT, EmbeddedPolicy, PolicyLoadError
+from sidecar.clock import SystemClock
 from sidecar.core.model import (
     Access,
     Action,
@@ -26,7 +30,8 @@ from sidecar.core.question import question_of
 from sidecar.core.reasons import Reason
 from sidecar.ports import Policy
 from tests.fakes_policy import FakePolicy
-from tests.real_parts import ROOT
+from tests.opa_server import OpaServer
+from tests.real_parts import ROOT, opa_binary
 from tests.values import AGENT, NOW, make_call
 
 ENTRYPOINT = "data.scopegate.ruling"
@@ -41,7 +46,7 @@ default ruling := {"action": "deny"}
 ruling := ANSWER if input.request.id != ""
 """
 
-Answering = Callable[[str], Policy]
+Answering = Callable[[str], Awaitable[Policy]]
 
 
 def question(call: Call | None = None) -> Question:
@@ -60,12 +65,40 @@ def embedded(folder: Path, text: str, data: str | None = None) -> EmbeddedPolicy
     return EmbeddedPolicy.load([folder], ENTRYPOINT)
 
 
-@pytest.fixture(params=["embedded", "fake"])
-def answering(request: pytest.FixtureRequest, tmp_path: Path) -> Answering:
-    def load(answer: str) -> Policy:
-        return embedded(tmp_path, ANSWERING.replace("ANSWER", answer))
+async def opa(folder: Path, text: str, stack: AsyncExitStack) -> OpaPolicy:
+    """A real OPA that has loaded ``text``, and the policy that asks it."""
+    (policies := folder / "policies").mkdir()
+    (policies / "policy.rego").write_text(text)
+    socket = folder / "opa.sock"
+    await stack.enter_async_context(OpaServer(opa_binary(), policies, "token", socket))
+    policy = OpaPolicy(
+        address=OpaAddress(socket),
+        entrypoint=ENTRYPOINT,
+        token="token",
+        clock=SystemClock(),
+        concurrency=100,
+    )
+    stack.push_async_callback(policy.close)
+    await policy.start()
+    return policy
 
-    return {"embedded": load, "fake": FakePolicy}[request.param]
+
+@pytest_asyncio.fixture(params=["embedded", "fake", "opa"])
+async def answering(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Answering]:
+    """Load a policy that answers what it is given."""
+    async with AsyncExitStack() as stack:
+
+        async def load(answer: str) -> Policy:
+            text = ANSWERING.replace("ANSWER", answer)
+            match request.param:
+                case "embedded":
+                    return embedded(tmp_path, text)
+                case "opa":
+                    return await opa(tmp_path, text, stack)
+                case _:
+                    return FakePolicy(answer)
+
+        yield load
 
 
 @pytest.mark.parametrize(
@@ -91,7 +124,7 @@ async def test_ruling_is_what_the_policy_says(
     answering: Answering, answer: str, ruling: Ruling
 ) -> None:
     """Every action, and what goes with it."""
-    assert await ask(answering(answer)) == ruling
+    assert await ask(await answering(answer)) == ruling
 
 
 @pytest.mark.parametrize(
@@ -101,12 +134,12 @@ async def test_ruling_is_what_the_policy_says(
 )  # fmt: skip
 async def test_ruling_is_refused_when_it_is_malformed(answering: Answering, answer: str) -> None:
     """Not exactly a ruling: POLICY_ERROR, and no exception."""
-    await refused(answering(answer))
+    await refused(await answering(answer))
 
 
 async def test_question_is_refused_when_it_is_empty(answering: Answering) -> None:
     """A call that could not be written down is not ruled on."""
-    policy = answering('{"action": "allow"}')
+    policy = await answering('{"action": "allow"}')
     ruling = await policy.rule_on(Question(b""), deadline=1e12)
 
     assert isinstance(ruling, Refused)
@@ -115,7 +148,7 @@ async def test_question_is_refused_when_it_is_empty(answering: Answering) -> Non
 
 async def test_answers_do_not_mix_when_many_ask_at_once(answering: Answering) -> None:
     """A hundred concurrent questions get a hundred answers."""
-    policy = answering('{"action": "allow"}')
+    policy = await answering('{"action": "allow"}')
     answers = await asyncio.gather(*(ask(policy) for _ in range(100)))
 
     assert answers == [Ruling(Action.ALLOW)] * 100
@@ -123,7 +156,7 @@ async def test_answers_do_not_mix_when_many_ask_at_once(answering: Answering) ->
 
 async def test_revision_is_a_word(answering: Answering) -> None:
     """It goes into headers, records and metrics."""
-    assert len(answering('{"action": "allow"}').revision) == 16
+    assert len((await answering('{"action": "allow"}')).revision) == 16
 
 
 # --- the embedded engine ------------------------------------------------------------------------
