@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -27,3 +29,38 @@ def opa_binary() -> Path:
         if os.access(binary, os.X_OK):
             return binary
     raise AssertionError("no OPA: run `make policies` once, or set SCOPEGATE_OPA to an opa binary")
+
+
+def redis_server() -> Path:
+    """Debian's ``redis-server``; see ``debian_program``."""
+    return debian_program("redis-server", "redis-server")
+
+
+def redis_sentinel() -> Path:
+    """Debian's ``redis-sentinel``; see ``debian_program``."""
+    return debian_program("redis-sentinel", "redis-sentinel")
+
+
+def libfaketime() -> Path:
+    """The library that Debian's ``faketime`` puts before a program's clock."""
+    debian_program("faketime", "faketime")
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    if not found:
+        raise AssertionError("faketime is there, its libfaketime.so.1 is not")
+    return found[0]
+
+
+@cache
+def debian_program(name: str, package: str) -> Path:
+    """A program on the ``PATH``; root gets its package installed once.
+
+    Raises ``AssertionError`` when there is none: these tests are not skipped.
+    """
+    if shutil.which(name) is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+        for command in (["update"], ["install", "--yes", "--no-install-recommends", package]):
+            subprocess.run(["apt-get", "-qq", *command], env=quiet, check=False, timeout=300)
+    found = shutil.which(name)
+    if found is None:
+        raise AssertionError(f"no {name}: install the Debian package {package}")
+    return Path(found)

@@ -3,100 +3,254 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
 from sidecar.adapters.memory_ledger import MemoryLedger
+from sidecar.adapters.redis_ledger import RedisLedger
+from sidecar.clock import SystemClock
 from sidecar.core.model import Claim, Conflict, Dependency, Effects, Unavailable
 from sidecar.ports import Ledger
+from tests.redis_server import RedisServer, asking, eventually
 from tests.values import NOW
 
-SOON = NOW + 60
-LATER = NOW + 3600
-Make = Callable[..., Ledger]
+SOON = 1.5
+"""Seconds: time passes for real in Redis."""
+LATER = 3600.0
+MADE = -10.0
+"""Seconds from now at which claimed tokens were issued."""
 
 
-@pytest.fixture(params=["memory"])
-def make_ledger(request: pytest.FixtureRequest) -> Make:
-    def memory(*, capacity: int = 1000, per_owner: int = 1000) -> Ledger:
-        return MemoryLedger(capacity=capacity, per_owner=per_owner)
+class World(ABC):
+    """Where a ledger lives: its time, its memory, and who knows it."""
 
-    return {"memory": memory}[request.param]
+    @abstractmethod
+    def now(self) -> float:
+        """The time, in seconds since the epoch."""
+
+    @abstractmethod
+    async def ledger(self, *, per_owner: int = 1000) -> Ledger:
+        """Make a ledger that has heard of every token since ``MADE`` and before."""
+
+    @abstractmethod
+    async def pass_time(self, seconds: float) -> None:
+        """Let it be later."""
+
+    @abstractmethod
+    async def fill(self, ledger: Ledger) -> None:
+        """Leave no room for another claim."""
+
+    @abstractmethod
+    async def lose(self, ledger: Ledger) -> Ledger:
+        """Forget everything; the ledger that is there then begins to remember now."""
 
 
-def claim(
-    key: str, *, owner: str = "o", until: float = SOON, row: Dependency = Dependency.REPLAY
-) -> Claim:
-    return Claim(key, owner, until, row)
+class MemoryWorld(World):
+    def __init__(self) -> None:
+        self._now = NOW
+
+    def now(self) -> float:
+        return self._now
+
+    async def ledger(self, *, per_owner: int = 1000) -> Ledger:
+        return MemoryLedger(capacity=1000, per_owner=per_owner, since=self._now + 2 * MADE)
+
+    async def pass_time(self, seconds: float) -> None:
+        self._now += seconds
+
+    async def fill(self, ledger: Ledger) -> None:
+        assert isinstance(ledger, MemoryLedger)
+        ledger._capacity = len(ledger)
+
+    async def lose(self, ledger: Ledger) -> Ledger:
+        del ledger
+        return MemoryLedger(capacity=1000, per_owner=1000, since=self._now)
 
 
-async def commit(ledger: Ledger, *claims: Claim, now: float = NOW) -> Conflict | None:
-    return await ledger.commit(Effects(claims), now=now, deadline=1e12)
+class RedisWorld(World):
+    def __init__(self, server: RedisServer, stack: AsyncExitStack) -> None:
+        self._server = server
+        self._stack = stack
+
+    def now(self) -> float:
+        return time.time()
+
+    async def ledger(self, *, per_owner: int = 1000) -> Ledger:
+        redis = await self._stack.enter_async_context(asking(self._server.target))
+        # A negative distance: this Redis knows of everything that was used in the last seconds.
+        ledger = RedisLedger(
+            redis=redis, per_owner=per_owner, tags=["{t}"], clock=SystemClock(), ahead=2 * MADE
+        )
+        self._stack.push_async_callback(ledger.close)
+        await ledger.start()
+        return ledger
+
+    async def pass_time(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def fill(self, ledger: Ledger) -> None:
+        del ledger
+        await self._server.ask("CONFIG", "SET", "maxmemory", 1)
+
+    async def lose(self, ledger: Ledger) -> Ledger:
+        assert isinstance(ledger, RedisLedger)
+        ledger._terms = type(ledger._terms)(1000, 0.0)
+        ledger._watch._terms = ledger._terms
+        await self._server.ask("FLUSHALL")
+        return ledger
 
 
-async def test_commit_has_one_winner_when_fifty_claim_at_once(make_ledger: Make) -> None:
+@pytest.fixture(params=["memory", "redis"])
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        if request.param == "memory":
+            yield MemoryWorld()
+        else:
+            server = await stack.enter_async_context(RedisServer(tmp_path / "r"))
+            yield RedisWorld(server, stack)
+
+
+class Teller:
+    """Commits by a world's time; every key gets the hash tag that a real one has."""
+
+    def __init__(self, world: World, ledger: Ledger) -> None:
+        self.world = world
+        self.ledger = ledger
+
+    def claim(
+        self,
+        key: str,
+        *,
+        owner: str = "o",
+        until: float = LATER,
+        row: Dependency = Dependency.REPLAY,
+        issued: float | None = MADE,
+    ) -> Claim:
+        """``until`` and ``issued`` are seconds from now."""
+        now = self.world.now()
+        made = None if issued is None else now + issued
+        return Claim(f"{{t}}:jti:{key}", f"{{t}}:agent:{owner}", now + until, row, made)
+
+    async def commit(self, *claims: Claim) -> Conflict | None:
+        return await self.ledger.commit(
+            Effects(claims), now=self.world.now(), deadline=time.monotonic() + 20
+        )
+
+
+@pytest.fixture
+async def gate(world: World) -> Teller:
+    return Teller(world, await world.ledger())
+
+
+async def test_commit_is_done_when_nothing_is_claimed(gate: Teller) -> None:
+    """Most calls use up nothing."""
+    assert await gate.commit() is None
+
+
+async def test_commit_has_one_winner_when_fifty_claim_at_once(gate: Teller) -> None:
     """Of fifty concurrent claims of one key exactly one is won."""
-    ledger = make_ledger()
-    answers = await asyncio.gather(*(commit(ledger, claim("j1")) for _ in range(50)))
+    claim = gate.claim("j1")
+    answers = await asyncio.gather(*(gate.commit(claim) for _ in range(50)))
 
     assert answers.count(None) == 1
     assert answers.count(Conflict.CLAIMED_BEFORE) == 49
 
 
-async def test_commit_takes_nothing_when_one_claim_was_taken(make_ledger: Make) -> None:
+async def test_commit_takes_nothing_when_one_claim_was_taken(gate: Teller) -> None:
     """All or nothing: the free claim of a lost commit stays free."""
-    ledger = make_ledger()
-    await commit(ledger, claim("taken"))
+    await gate.commit(gate.claim("taken"))
 
-    assert await commit(ledger, claim("free"), claim("taken")) is Conflict.CLAIMED_BEFORE
-    assert await commit(ledger, claim("free")) is None
-
-
-async def test_commit_remembers_until_the_end(make_ledger: Make) -> None:
-    """A claim holds to its last moment, and not beyond."""
-    ledger = make_ledger()
-    await commit(ledger, claim("j1", until=SOON))
-
-    assert await commit(ledger, claim("j1", until=LATER), now=SOON - 0.001) is not None
-    assert await commit(ledger, claim("j1", until=LATER), now=SOON) is None
+    both = (gate.claim("free"), gate.claim("taken"))
+    assert await gate.commit(*both) is Conflict.CLAIMED_BEFORE
+    assert await gate.commit(gate.claim("free")) is None
 
 
-async def test_commit_refuses_over_an_owners_quota(make_ledger: Make) -> None:
+async def test_commit_remembers_until_the_end(gate: Teller) -> None:
+    """A claim holds to its last moment, and is gone some time after it."""
+    await gate.commit(gate.claim("j1", until=SOON))
+    await gate.world.pass_time(SOON - 0.3)
+    assert await gate.commit(gate.claim("j1")) is Conflict.CLAIMED_BEFORE
+
+    async def free() -> bool:
+        await gate.world.pass_time(0.3)
+        return await gate.commit(gate.claim("j1")) is None
+
+    await eventually(free, "the claim has ended")
+
+
+async def test_commit_refuses_over_an_owners_quota(world: World) -> None:
     """One agent's flood is its own refusal, and nobody else's."""
-    ledger = make_ledger(per_owner=2)
-    await commit(ledger, claim("a"))
-    await commit(ledger, claim("b"))
+    gate = Teller(world, await world.ledger(per_owner=2))
+    await gate.commit(gate.claim("a"))
+    await gate.commit(gate.claim("b"))
 
-    assert await commit(ledger, claim("c")) is Conflict.QUOTA
-    assert await commit(ledger, claim("c", owner="other")) is None
+    assert await gate.commit(gate.claim("c")) is Conflict.QUOTA
+    assert await gate.commit(gate.claim("c", owner="other")) is None
 
 
-async def test_commit_frees_the_quota_when_claims_end(make_ledger: Make) -> None:
+async def test_commit_counts_its_own_claims_into_the_quota(world: World) -> None:
+    """Two claims of one call weigh two."""
+    gate = Teller(world, await world.ledger(per_owner=2))
+    await gate.commit(gate.claim("a"))
+
+    assert await gate.commit(gate.claim("b"), gate.claim("c")) is Conflict.QUOTA
+    assert await gate.commit(gate.claim("b")) is None
+
+
+async def test_commit_frees_the_quota_when_claims_end(world: World) -> None:
     """What has ended no longer counts."""
-    ledger = make_ledger(per_owner=1)
-    await commit(ledger, claim("a", until=SOON))
+    gate = Teller(world, await world.ledger(per_owner=1))
+    await gate.commit(gate.claim("a", until=SOON))
+    assert await gate.commit(gate.claim("b")) is Conflict.QUOTA
+    await world.pass_time(SOON)
 
-    assert await commit(ledger, claim("b", until=LATER), now=SOON) is None
+    assert await gate.commit(gate.claim("b")) is None
 
 
-async def test_commit_never_forgets_a_live_claim_to_make_room(make_ledger: Make) -> None:
+async def test_commit_says_claimed_before_when_the_quota_is_full_too(world: World) -> None:
+    """A replay is named as one."""
+    gate = Teller(world, await world.ledger(per_owner=1))
+    await gate.commit(gate.claim("a"))
+
+    assert await gate.commit(gate.claim("a")) is Conflict.CLAIMED_BEFORE
+
+
+async def test_commit_never_forgets_a_live_claim_to_make_room(gate: Teller) -> None:
     """A full ledger is an outage; the claims in it still hold."""
-    ledger = make_ledger(capacity=2)
-    await commit(ledger, claim("a", owner="1"))
-    await commit(ledger, claim("b", owner="2"))
+    await gate.commit(gate.claim("a", owner="1"))
+    await gate.commit(gate.claim("b", owner="2"))
+    await gate.world.fill(gate.ledger)
 
     with pytest.raises(Unavailable) as outage:
-        await commit(ledger, claim("c", owner="3"))
+        await gate.commit(gate.claim("c", owner="3"))
     assert outage.value.dependency is Dependency.REPLAY
-    assert await commit(ledger, claim("a")) is Conflict.CLAIMED_BEFORE
+    assert await gate.commit(gate.claim("a")) is Conflict.CLAIMED_BEFORE
 
 
 @pytest.mark.parametrize("row", [Dependency.REPLAY, Dependency.REPLAY_OF_SINGLE_USE_TOKEN])
-async def test_commit_names_the_row_of_the_first_claim(make_ledger: Make, row: Dependency) -> None:
+async def test_commit_names_the_row_of_the_first_claim(gate: Teller, row: Dependency) -> None:
     """What its silence means is the claim's own: a single-use token passes during no outage."""
-    ledger = make_ledger(capacity=0)
+    await gate.world.fill(gate.ledger)
 
     with pytest.raises(Unavailable) as outage:
-        await commit(ledger, claim("a", row=row), claim("b"))
+        await gate.commit(gate.claim("a", row=row), gate.claim("b"))
     assert outage.value.dependency is row
+
+
+@pytest.mark.parametrize("issued", [-0.5, MADE, None])
+async def test_commit_refuses_what_it_could_have_forgotten(
+    gate: Teller, issued: float | None
+) -> None:
+    """A token from before the memory began may have been used; one without ``iat`` too."""
+    assert await gate.commit(gate.claim("a", issued=-0.5)) is None
+    after = Teller(gate.world, await gate.world.lose(gate.ledger))
+    old = after.claim("b", issued=issued)
+
+    assert await after.commit(old) is Conflict.NOT_REMEMBERED
+    assert await after.commit(old, after.claim("c", issued=60)) is Conflict.NOT_REMEMBERED
+    assert await after.commit(after.claim("c", issued=60)) is None
