@@ -125,7 +125,7 @@ async def test_deny_add_says_what_is_wrong(
     [
         (("--issuer", f"{ISSUER}x", "--kid", "k"), f"issuer: {MEANT} '{ISSUER}'?"),
         ((*OF[:2], "--tenant", "acmee", "--jti", "a"), f"tenant: {MEANT} 'acme'?"),
-        ((*OF, "--agent", "a" * 100_000), "the sidecar answered 400 Bad Request; is it too long?"),
+        ((*OF, "--agent", "a" * 100_000), "the answer was 400 Bad Request; is it too long?"),
     ],
 )
 async def test_deny_remove_says_what_is_wrong(
@@ -152,4 +152,4 @@ async def test_deny_says_when_nobody_listens(tmp_path: Path) -> None:
     status, _, error = await deny("list", "--socket", tmp_path / "none.sock")
 
     assert status == 3
-    assert "no sidecar answers" in error
+    assert "no sidecar or relay answers" in error

@@ -6,17 +6,20 @@ there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sidecar.adapters.fed_deny_list import FedDenyList
 from sidecar.adapters.memory_deny_list import MemoryDenyList
 from sidecar.core.deny import DenyEntry, DenyKey, DenyKind
 from sidecar.core.model import Agent, Ancestor, Dependency, Unavailable
 from sidecar.ports import DenyList
-from tests.fakes_deny_list import StaleDenyList
-from tests.values import ISSUER, NOW, make_agent
+from tests.fakes_deny_list import StaleDenyList, UnloadedDenyList
+from tests.feed_source import KEYS, FeedSource
+from tests.values import ISSUER, NOW, StillClock, make_agent
 
 SOON = NOW + 60
 Holding = Callable[..., DenyList]
@@ -31,25 +34,70 @@ def memory(*entries: DenyEntry, capacity: int = 100) -> MemoryDenyList:
     return deny_list
 
 
+def fed(*entries: DenyEntry, heard: float = NOW, stale_after: float | None = 100) -> FedDenyList:
+    """A list that has read all of a feed, and heard at ``heard`` that this is all."""
+    source = FeedSource()
+    source.deny(*entries)
+    clock = StillClock()
+    deny_list = FedDenyList(keys=KEYS, capacity=100, stale_after=stale_after, clock=clock)
+    clock.wall = heard
+    deny_list.take(source.signed())
+    deny_list.hear(source.beat(heard))
+    return deny_list
+
+
+def fed_stale(*entries: DenyEntry) -> FedDenyList:
+    return fed(*entries, heard=NOW - 101)
+
+
+def fed_without_beats(*entries: DenyEntry) -> FedDenyList:
+    return fed(*entries, stale_after=None)
+
+
+def fed_never(*entries: DenyEntry) -> FedDenyList:
+    """A list that has read all of a feed, and never heard that this is all."""
+    source = FeedSource()
+    source.deny(*entries)
+    deny_list = FedDenyList(keys=KEYS, capacity=100, stale_after=100, clock=StillClock())
+    deny_list.take(source.signed())
+    return deny_list
+
+
 def find_in_fresh(deny_list: DenyList, agent: Agent, *, now: float) -> DenyEntry | None:
     """What a fresh list says; it never raises."""
     return deny_list.find(agent, now=now)
 
 
-def find_in_stale(deny_list: DenyList, agent: Agent, *, now: float) -> DenyEntry | None:
-    """What a stale list says; where a fresh one says nothing, it says that it does not know."""
-    try:
-        found = deny_list.find(agent, now=now)
-    except Unavailable as silence:
-        if silence.dependency is not Dependency.DENY_LIST:
-            raise
-        return None
-    assert found is not None, "a stale list that has nothing against anybody"
-    return found
+def find_in_silent(dependency: Dependency) -> Find:
+    """What a list says that knows no more; where a fresh one says nothing, it says so."""
+
+    def find(deny_list: DenyList, agent: Agent, *, now: float) -> DenyEntry | None:
+        try:
+            found = deny_list.find(agent, now=now)
+        except Unavailable as silence:
+            if silence.dependency is not dependency:
+                raise
+            return None
+        assert found is not None, "a silent list that has nothing against anybody"
+        return found
+
+    return find
+
+
+find_in_stale = find_in_silent(Dependency.DENY_LIST)
+find_in_never_loaded = find_in_silent(Dependency.DENY_LIST_NEVER_LOADED)
 
 
 @pytest.fixture(
-    params=[(memory, find_in_fresh), (StaleDenyList, find_in_stale)], ids=["memory", "stale"]
+    params=[
+        pytest.param((memory, find_in_fresh), id="memory"),
+        pytest.param((fed, find_in_fresh), id="fed"),
+        pytest.param((fed_without_beats, find_in_fresh), id="fed_without_beats"),
+        pytest.param((fed_stale, find_in_stale), id="fed_stale"),
+        pytest.param((fed_never, find_in_never_loaded), id="fed_never_complete"),
+        pytest.param((StaleDenyList, find_in_stale), id="stale"),
+        pytest.param((UnloadedDenyList, find_in_never_loaded), id="unloaded"),
+    ]
 )
 def implementation(request: pytest.FixtureRequest) -> tuple[Holding, Find]:
     """How to make a deny list that holds entries, and how to ask it."""
@@ -67,10 +115,18 @@ def find(implementation: tuple[Holding, Find]) -> Find:
     return implementation[1]
 
 
-@pytest.fixture(params=[memory], ids=["memory"])
-def make_admin(request: pytest.FixtureRequest) -> Make:
-    made: Make = request.param
-    return made
+@pytest.fixture(params=[False, True], ids=["memory", "memory_with_file"])
+def make_admin(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
+    made: list[MemoryDenyList] = []
+
+    def make(*, capacity: int = 100) -> MemoryDenyList:
+        file = tmp_path / "own" / "deny.jsonl" if request.param else None
+        made.append(MemoryDenyList(capacity=capacity, file=file))
+        return made[-1]
+
+    yield make
+    for deny_list in made:
+        deny_list.close()
 
 
 def entry(kind: DenyKind, value: str, **changes: Any) -> DenyEntry:

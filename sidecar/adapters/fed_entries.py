@@ -1,0 +1,73 @@
+"""What a feed has told so far: the entries that hold, and how far the reading has come.
+
+A batch is taken whole or not at all, and nothing awaits in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from sidecar.adapters.deny_index import DenyIndex, Entries
+from sidecar.core.deny import DenyEntry, DenyKey
+from sidecar.core.feed import Batch, Beat, Change, Denied, Genesis, Lifted, Reading, Taken
+
+_FORGOTTEN_FOR_ROOM: Final = 5000
+
+
+class FedEntries:
+    """Entries by the feed's word. Those of a feed that was replaced hold until they end.
+
+    A batch that would bring more than ``capacity`` is not taken; nothing is dropped for it. What
+    only lifts and ends is taken even by a list that is over its limit.
+    """
+
+    def __init__(self, *, capacity: int) -> None:
+        self._capacity = capacity
+        self.index = DenyIndex()
+        self.reading = Reading()
+
+    def take(self, batch: Batch, *, now: float) -> Taken:
+        """Judge a verified batch, and make its changes if it continues here."""
+        taken, reading = self.reading.take(batch)
+        if taken is not Taken.APPLIED:
+            return taken
+        news = tuple(self.reading.news(batch))
+        staged, size = self._staged(news, now)
+        if size > self._capacity:
+            self.index.forget(_FORGOTTEN_FOR_ROOM, now=now)
+            staged, size = self._staged(news, now)
+        if size > max(self._capacity, len(self.index)):
+            return Taken.FULL
+        self.index.put_all(staged, now=now)
+        self.reading = reading
+        return taken
+
+    def hear(self, beat: Beat, *, now: float) -> Taken:
+        """Judge a verified heartbeat."""
+        taken, self.reading = self.reading.hear(beat, now=now)
+        return taken
+
+    def holds(self, entry: DenyEntry, *, now: float) -> bool:
+        """Whether this very entry refuses anybody."""
+        return now < entry.until and entry in self.index.under(entry.key)
+
+    def _staged(self, changes: Iterable[Change], now: float) -> tuple[dict[DenyKey, Entries], int]:
+        """What would stand under every key that the changes touch, and how many in all then."""
+        staged: dict[DenyKey, Entries] = {}
+        replaced = 0
+        for change in changes:
+            if isinstance(change, Genesis) or (
+                isinstance(change, Denied) and change.entry.until <= now
+            ):
+                continue
+            key = change.entry.key if isinstance(change, Denied) else change.key
+            held = staged.get(key)
+            if held is None:
+                held = self.index.under(key)
+                replaced += len(held)
+            if isinstance(change, Lifted):
+                staged[key] = ()
+            else:
+                staged[key] = held if change.entry in held else (*held, change.entry)
+        return staged, len(self.index) - replaced + sum(map(len, staged.values()))
