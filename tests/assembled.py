@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,8 @@ import aiohttp
 import grpc
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
 
 from sidecar.assembly import Sidecar, serving
 from sidecar.config.build import Configuration, load_configuration
@@ -60,14 +62,14 @@ CLAIMS: Final = {
 }
 
 
-def settings_in(folder: Path, jwks_url: str) -> dict[str, Any]:
+def settings_in(folder: Path, jwks_url: str, *, leeway: float = 30) -> dict[str, Any]:
     """The settings; sockets are in ``folder`` itself, files in ``folder / "etc"``."""
     issuer = {
         "types": ["note+jwt"],
         "tenants": ["umbrella"],
         "ceiling": ["read:notes:*"],
         "max_lifetime": 200,
-        "leeway": 30,
+        "leeway": leeway,
         "claims": CLAIMS,
     }
     return {
@@ -112,8 +114,12 @@ def settings_in(folder: Path, jwks_url: str) -> dict[str, Any]:
             "kind": "memory",
             "single_use_capacity": 3,
             "single_use_per_agent": 2,
-            "deny_capacity": 2,
             "verified_tokens": 2,
+        },
+        "deny_list": {
+            "source": "memory",
+            "file": str(folder / "state" / "denied"),
+            "capacity": 2,
         },
         "replicas": 1,
         "limits": {
@@ -161,6 +167,19 @@ def token(**changes: Any) -> bytes:
     by = changes.pop("by", signer("ES256"))
     header = {"typ": "note+jwt", **changes.pop("header", {})}
     return make_token(by=by, header=header, now=time.time(), **{**claims, **changes})
+
+
+def defaults_in(model: BaseModel, prefix: str = "") -> Iterator[str]:
+    """Every setting that has its default's value."""
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        parts = value if isinstance(value, tuple) else (value,)
+        sections = [part for part in parts if isinstance(part, BaseModel)]
+        for section in sections:
+            yield from defaults_in(section, f"{prefix}{name}.")
+        default = field.get_default(call_default_factory=True, validated_data={})
+        if not sections and default not in (PydanticUndefined, None) and value == default:
+            yield f"{prefix}{name}"
 
 
 class Held:
@@ -249,9 +268,12 @@ class Assembled:
 
 @asynccontextmanager
 async def assembled(folder: Path, **changes: Any) -> AsyncIterator[Assembled]:
-    """Assemble from files in ``folder`` and serve; ``changes`` are sections of the settings."""
+    """Assemble from files in ``folder`` and serve; ``changes`` are sections of the settings.
+
+    ``leeway`` is that of both issuers.
+    """
     async with JwksServer(far_keys()) as issuer:
-        settings = settings_in(folder, issuer.url) | changes
+        settings = settings_in(folder, issuer.url, leeway=changes.pop("leeway", 30)) | changes
         configuration = load_configuration(written(folder, settings), {})
         async with (
             grpc.aio.insecure_channel(str(configuration.settings.listen)) as channel,

@@ -2,6 +2,7 @@
 
 The exit status is 0, or 1 when a row differs, or 2 when the demo could not run.
 ``KEEP=1`` leaves everything running afterwards, with commands to try, until Ctrl-C.
+``ENGINE=opa`` lets a real OPA decide, and adds the rows in which it dies.
 """
 
 from __future__ import annotations
@@ -21,15 +22,19 @@ from aiohttp import ClientError
 from rich.console import Console
 from rich.text import Text
 
+from examples.demo.engine import ENGINE
 from examples.demo.keep import keep_running
+from examples.demo.opa import opa_binary
 from examples.demo.outages import DEATH, REVOCATION
-from examples.demo.processes import DemoError, Stage
+from examples.demo.processes import Stage
+from examples.demo.program import DemoError
 from examples.demo.rotation import KEYS
 from examples.demo.rows import Group, Scenario, Seen
 from examples.demo.scenarios import CALLS, PAYMENTS, TOKENS
 from examples.demo.table import Results
 
 GROUPS: Final = (CALLS, PAYMENTS, TOKENS, REVOCATION, KEYS, DEATH)
+EMBEDDED: Final = "embedded"
 _CANNOT_RUN: Final = 2
 _INTERRUPTED: Final = 130
 _WIDE: Final = 120
@@ -78,14 +83,29 @@ async def _see(scenario: Scenario, stage: Stage) -> Seen:
         return Seen(f"{type(error).__name__}: {error}", 0)
 
 
+def _opa_for(engine: str) -> str:
+    """The OPA that this engine needs; empty for none. Raises ``DemoError``."""
+    if engine == EMBEDDED:
+        return ""
+    if engine != "opa":
+        raise DemoError(f"ENGINE must be {EMBEDDED} or opa")
+    opa = opa_binary()
+    if not opa:
+        raise DemoError("there is no OPA: `make demo ENGINE=opa` builds one, with Go")
+    return opa
+
+
 def main() -> int:
     """The command line; there are no arguments."""
     known = sys.stdout.isatty() or "COLUMNS" in os.environ
     console = Console(highlight=False, width=None if known else _WIDE)
     keep = os.environ.get("KEEP", "") not in ("", "0")
+    engine = os.environ.get("ENGINE", "") or EMBEDDED
     with tempfile.TemporaryDirectory(prefix="scopegate-demo-") as directory:
         try:
-            return asyncio.run(run(console, Stage(Path(directory)), GROUPS, keep=keep))
+            opa = _opa_for(engine)
+            groups = (*GROUPS, ENGINE) if opa else GROUPS
+            return asyncio.run(run(console, Stage(Path(directory), opa=opa), groups, keep=keep))
         except DemoError as error:
             Console(stderr=True).print(Text(f"demo: {error}", style="red"), soft_wrap=True)
             return _CANNOT_RUN

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from examples.demo.client import tool_call
 from examples.demo.issuer import ISSUER, TENANT, Issuer
-from examples.demo.processes import ENVOY_PORT, SIDECAR_PORT, Stage, program
+from examples.demo.processes import ENVOY_PORT, SIDECAR_PORT, Stage
+from examples.demo.program import program
 
 _LIFETIME_S: Final = 900
 _RENEWED_EVERY_S: Final = 600

@@ -8,7 +8,8 @@ from typing import Final
 
 from examples.demo.client import Answer, call
 from examples.demo.issuer import ISSUER, TENANT
-from examples.demo.processes import Stage, program, until
+from examples.demo.processes import Stage
+from examples.demo.program import program, until
 from examples.demo.rows import Group, Scenario, Seen
 
 _MARK: Final = "x-envoy-auth-failure-mode-allowed"

@@ -1,7 +1,6 @@
-"""Starts the parts of the demo, waits until each is ready, and stops each by its own process id.
+"""Starts the parts of the demo, waits until each is ready, and stops them.
 
-Issuer and tool are servers of this process; the sidecar and Envoy are the real programs. Every
-wait has a limit and asks a question, so that nothing is slower than it has to be.
+Issuer and tool are servers of this process; the sidecar, Envoy and OPA are the real programs.
 """
 
 from __future__ import annotations
@@ -11,9 +10,7 @@ import errno
 import math
 import signal
 import socket
-import sys
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +19,8 @@ from typing import Final, Self
 import aiohttp
 
 from examples.demo.issuer import Issuer
+from examples.demo.opa import build_bundle, opa_program, settings_for_opa, start_opa
+from examples.demo.program import DemoError, Program, program, until  # noqa: F401 - for a while
 from examples.demo.tool import Tool
 
 ENVOY_PORT: Final = 10000
@@ -35,13 +34,6 @@ SIDECAR_CONFIG: Final = _HERE / "scopegate.yaml"
 ENVOY_CONFIG: Final = _HERE.parent.parent / "envoy" / "envoy.yaml"
 
 _HEALTHY_ANSWERS: Final = "cluster.authz.health_check.success"
-_PATIENCE: Final = 20.0
-_POLITE: Final = 5.0
-_BETWEEN_QUESTIONS: Final = 0.02
-
-
-class DemoError(Exception):
-    """Something outside the demo keeps it from running; the text says what to do."""
 
 
 class PortTakenError(DemoError):
@@ -51,97 +43,22 @@ class PortTakenError(DemoError):
         super().__init__(f"port {port} of 127.0.0.1 is taken, and the demo needs it")
 
 
-async def until(
-    condition: Callable[[], Awaitable[bool]], what: str, seconds: float = _PATIENCE
-) -> float:
-    """Ask until the answer is yes; the seconds it took. Raises ``TimeoutError`` naming ``what``."""
-    started = time.monotonic()
-    while not await condition():
-        if time.monotonic() - started > seconds:
-            raise TimeoutError(f"waited {seconds:g} s for: {what}")
-        await asyncio.sleep(_BETWEEN_QUESTIONS)
-    return time.monotonic() - started
-
-
-def program(name: str) -> str:
-    """Find a command of this very environment. Raises ``DemoError`` when it is not installed."""
-    path = Path(sys.executable).with_name(name)
-    if not path.exists():
-        raise DemoError(f"{path} is missing: install the project with its 'demo' group")
-    return str(path)
-
-
-class Program:
-    """One child process, writing to ``<name>.out`` and ``<name>.log`` in its directory."""
-
-    def __init__(self, directory: Path, name: str, *arguments: str) -> None:
-        self.name = name
-        self.out = directory / f"{name}.out"
-        self.log = directory / f"{name}.log"
-        self._directory = directory
-        self._arguments = arguments
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        """Start it; it is not ready yet."""
-        with self.out.open("ab") as out, self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                program(self.name), *self._arguments, cwd=self._directory, stdout=out, stderr=log
-            )
-
-    async def ready(self, condition: Callable[[], Awaitable[bool]]) -> None:
-        """Wait for ``condition``. Raises ``DemoError`` with the end of its log when it fails."""
-
-        async def ready_or_dead() -> bool:
-            return self._exited or await condition()
-
-        try:
-            await until(ready_or_dead, f"{self.name} to be ready")
-        except TimeoutError as late:
-            raise DemoError(f"{late}\n{self._last_words()}") from late
-        if self._exited:
-            raise DemoError(f"{self.name} ended at once:\n{self._last_words()}")
-
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal to this process, if it is there."""
-        if self._process is not None and not self._exited:
-            self._process.send_signal(number)
-
-    async def kill(self) -> None:
-        """Give it no chance to say good-bye."""
-        self.send(signal.SIGKILL)
-        await self._gone()
-
-    async def stop(self) -> None:
-        """Ask it to end, then make it end. Does nothing when it is gone."""
-        self.send(signal.SIGTERM)
-        self.send(signal.SIGCONT)  # a stopped process hears nothing else
-        try:
-            await asyncio.wait_for(self._gone(), _POLITE)
-        except TimeoutError:
-            await self.kill()
-
-    @property
-    def _exited(self) -> bool:
-        return self._process is not None and self._process.returncode is not None
-
-    async def _gone(self) -> None:
-        if self._process is not None:
-            await self._process.wait()
-
-    def _last_words(self) -> str:
-        lines = self.out.read_text().splitlines() + self.log.read_text().splitlines()
-        return "\n".join(lines[-15:])
-
-
 class Stage:
-    """Issuer, tool, sidecar and Envoy, as an async context; ``directory`` is fresh and empty."""
+    """Issuer, tool, sidecar and Envoy, as an async context; ``directory`` is fresh and empty.
 
-    def __init__(self, directory: Path) -> None:
+    ``opa`` is the path of an OPA that is to decide; without one, the sidecar decides by itself.
+    """
+
+    def __init__(self, directory: Path, *, opa: str = "") -> None:
         self.directory = directory
+        self._opa_binary = opa
         self.issuer = Issuer(ISSUER_PORT)
         self.tool = Tool(TOOL_PORT)
-        self.sidecar = Program(directory, "scopegate", "sidecar", "--config", str(SIDECAR_CONFIG))
+        self.opa = opa_program(directory, opa)
+        self.sidecar = Program(
+            directory, "scopegate", "sidecar", "--config", str(SIDECAR_CONFIG),
+            environment=settings_for_opa(directory) if opa else None,
+        )  # fmt: skip
         self.envoy = Program(
             directory, "envoy", "--config-path", str(ENVOY_CONFIG), "--disable-hot-restart",
             "--concurrency", "1", "--log-level", "warning", "--file-flush-interval-msec", "100",
@@ -161,6 +78,10 @@ class Stage:
             self._envoy_admin = await parts.enter_async_context(
                 aiohttp.ClientSession(connector=admin)
             )
+            if self._opa_binary:
+                await build_bundle(self.directory, self._opa_binary)
+                parts.push_async_callback(self.opa.stop)
+                await start_opa(self.opa)
             parts.push_async_callback(self.sidecar.stop)
             await self.sidecar.start()
             await self.sidecar.ready(self._sidecar_ready)
@@ -186,6 +107,13 @@ class Stage:
         self._checked_before = await self.envoy_stat(_HEALTHY_ANSWERS)
         await self.sidecar.start()
         await self.sidecar.ready(self._envoy_ready)
+
+    async def revive_opa(self) -> None:
+        """Start OPA again after a ``kill``, or let a stopped one go on."""
+        if self.opa.running:
+            self.opa.send(signal.SIGCONT)
+        else:
+            await start_opa(self.opa)
 
     async def envoy_stat(self, name: str) -> int:
         """One counter or gauge of Envoy's, by its full name."""

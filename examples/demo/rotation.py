@@ -13,7 +13,8 @@ import time
 from typing import Final
 
 from examples.demo.client import Answer, call
-from examples.demo.processes import Stage, until
+from examples.demo.processes import Stage
+from examples.demo.program import until
 from examples.demo.rows import Group, Scenario, Seen
 
 GUARD_FETCHED: Final = "http.tools.jwt_authn.guard.jwks_fetch_success"

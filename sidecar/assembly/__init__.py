@@ -9,31 +9,31 @@ import asyncio
 import contextlib
 import random
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
 from sidecar.adapters.decision_log import DecisionLog
-from sidecar.adapters.jwks import IssuerKeys, KeyLimits, KeySetStatus, KeySource
-from sidecar.adapters.memory_deny_list import MemoryDenyList
-from sidecar.adapters.memory_ledger import MemoryLedger
 from sidecar.adapters.metrics import Metrics
-from sidecar.adapters.regorus_policy import EmbeddedPolicy
 from sidecar.adapters.verified_tokens import VerifiedTokens
+from sidecar.assembly.keys import issuer_keys
+from sidecar.assembly.measures import Parts, measure
+from sidecar.assembly.policy import policy_part
+from sidecar.assembly.stores import deny_part, ledger_part
 from sidecar.clock import SystemClock
 from sidecar.config.address import UnixSocket
 from sidecar.config.build import Configuration
-from sidecar.config.settings import IssuerSettings, Settings
+from sidecar.config.sections import AdminSettings
+from sidecar.config.settings import Settings
 from sidecar.core.lanes import markers_of
-from sidecar.fronts.admin import AdminFront, port_app, socket_app
+from sidecar.fronts.admin import AdminFront, port_app
 from sidecar.fronts.grpc_aio import GrpcFront
 from sidecar.generation import Generation, Live
 from sidecar.observe import Observer
 from sidecar.pipeline import Pipeline
-from sidecar.ports import Clock
+from sidecar.ports import Policy
 from sidecar.readiness import Readiness
 
 _READINESS_EVERY_S: Final = 0.1
@@ -52,50 +52,35 @@ class Sidecar:
 async def serving(configuration: Configuration) -> AsyncGenerator[Sidecar]:
     """Run a sidecar for as long as the context lasts; leaving it drains, then closes.
 
-    Raises ``PolicyLoadError`` for policies that do not load and ``OSError`` for an address that is
-    taken. Issuers that do not answer keep it unready, not unborn.
+    Raises ``PolicyLoadError`` for policies that do not load, ``ValueError`` for a deny list's file
+    that cannot be used, and ``OSError`` for an address that is taken. Issuers, an OPA or a feed
+    that do not answer keep it unready, not unborn.
     """
     settings, clock, metrics = configuration.settings, SystemClock(), Metrics()
     async with contextlib.AsyncExitStack() as stack:
-        generation = _generation(configuration)
-        keys = await _keys(configuration, clock, stack)
-        deny_list = MemoryDenyList(capacity=settings.stores.deny_capacity)
+        policy = await policy_part(configuration, clock, stack)
+        generation = _generation(configuration, policy.policy)
+        keys = await issuer_keys(configuration, clock, random.random, stack)
+        denied = await deny_part(configuration, clock, random.random, stack)
+        ledger = await ledger_part(configuration, clock, stack)
         pipeline = Pipeline(
             live=Live(generation),
             keys=keys,
             tokens=VerifiedTokens(settings.stores.verified_tokens),
-            deny_list=deny_list,
-            ledger=_ledger(settings, clock),
+            deny_list=denied.deny_list,
+            ledger=ledger.ledger,
             clock=clock,
             new_id=lambda: uuid4().hex,
             observers=(metrics, *_records(settings, metrics, stack)),
         )
-        readiness = Readiness(keys.ready)
-        _measure(metrics, keys, deny_list, readiness, generation)
+        readiness = Readiness(keys.ready, {"policy": policy.reachable, "deny_list": denied.ready})
+        measure(metrics, readiness, Parts(keys, policy, denied, ledger))
+        metrics.stance_exceptions(lambda: pipeline.live.current.catalogue, clock.now)
         # The front first: who asks /readyz must not hear "ready" of a gate that does not listen.
         await _front(pipeline, settings, readiness, stack)
-        admin = AdminFront(
-            port_app(metrics.registry, readiness, keys),
-            socket_app(deny_list, clock, configuration.issuers),
-        )
-        stack.push_async_callback(admin.stop)
-        admin_port = await admin.start(
-            host=settings.admin.http.host,
-            port=settings.admin.http.port,
-            socket=Path(settings.admin.socket),
-        )
+        admin = AdminFront(port_app(metrics.registry, readiness, keys), denied.socket)
+        admin_port = await _admin(admin, settings.admin, stack)
         yield Sidecar(pipeline, readiness, admin_port)
-
-
-async def _keys(
-    configuration: Configuration, clock: Clock, stack: contextlib.AsyncExitStack
-) -> IssuerKeys:
-    settings = configuration.settings
-    sources = [_source(issuer, configuration.folder) for issuer in settings.issuers]
-    keys = IssuerKeys(sources, _key_limits(settings), clock, random=random.random)
-    stack.push_async_callback(keys.close)
-    await keys.start()
-    return keys
 
 
 def _records(
@@ -114,46 +99,13 @@ def _records(
     return (log,)
 
 
-def _generation(configuration: Configuration) -> Generation:
-    policy = configuration.settings.policy
+def _generation(configuration: Configuration, policy: Policy) -> Generation:
     return Generation(
         catalogue=configuration.catalogue,
         issuers=configuration.issuers,
-        policy=EmbeddedPolicy.load(configuration.policy_paths, policy.entrypoint),
+        policy=policy,
         markers=markers_of(configuration.catalogue),
         outgoing=configuration.outgoing,
-    )
-
-
-def _source(issuer: IssuerSettings, folder: Path) -> KeySource:
-    file = issuer.jwks.file
-    return KeySource(
-        issuer=issuer.issuer,
-        name=issuer.name,
-        algorithms=issuer.algorithms,
-        url=issuer.jwks.url,
-        file=None if file is None else folder / file,
-    )
-
-
-def _key_limits(settings: Settings) -> KeyLimits:
-    keys = settings.keys
-    return KeyLimits(
-        refresh_s=keys.refresh,
-        max_age_s=keys.max_age,
-        timeout_s=keys.timeout,
-        cooldown_s=keys.cooldown,
-        wait_s=keys.wait,
-        max_bytes=keys.max_bytes,
-    )
-
-
-def _ledger(settings: Settings, clock: Clock) -> MemoryLedger:
-    stores = settings.stores
-    return MemoryLedger(
-        capacity=stores.single_use_capacity,
-        per_owner=stores.single_use_per_agent,
-        since=clock.now(),
     )
 
 
@@ -179,51 +131,12 @@ async def _front(
     stack.callback(readiness.drain)
 
 
-def _measure(
-    metrics: Metrics,
-    keys: IssuerKeys,
-    deny_list: MemoryDenyList,
-    readiness: Readiness,
-    generation: Generation,
-) -> None:
-    """Name what is read at each scrape."""
-    metrics.gauge(
-        "scopegate_jwks_age_seconds",
-        "Time since the issuer last confirmed the keys in use.",
-        "issuer",
-        lambda: {name: of.age_s for name, of in keys.status().items() if of.age_s is not None},
-    )
-    per_issuer: tuple[tuple[str, str, Callable[[KeySetStatus], int]], ...] = (
-        ("scopegate_jwks_fetches", "Fetches of an issuer's keys.", lambda of: of.fetches),
-        ("scopegate_jwks_not_modified", "Fetches that answered 304.", lambda of: of.not_modified),
-        ("scopegate_jwks_failures", "Fetches that brought no keys.", lambda of: of.failures),
-    )
-    for name, text, read in per_issuer:
-        metrics.counter(name, text, "issuer", partial(_of_issuers, keys, read))
-    metrics.gauge(
-        "scopegate_jwks_keys", "Usable keys.", "issuer", partial(_of_issuers, keys, _usable_keys)
-    )
-    metrics.gauge(
-        "scopegate_deny_entries",
-        "Entries of the deny list.",
-        "store",
-        lambda: {"memory": len(deny_list)},
-    )
-    metrics.gauge("scopegate_ready", "1 when the part is ready.", "part", readiness.parts)
-    metrics.gauge(
-        "scopegate_policy_info",
-        "1 for the loaded policy.",
-        "revision",
-        lambda: {generation.policy.revision: 1.0},
-    )
-
-
-def _of_issuers(keys: IssuerKeys, read: Callable[[KeySetStatus], int]) -> Mapping[str, float]:
-    return {name: read(status) for name, status in keys.status().items()}
-
-
-def _usable_keys(status: KeySetStatus) -> int:
-    return status.keys
+async def _admin(
+    admin: AdminFront, settings: AdminSettings, stack: contextlib.AsyncExitStack
+) -> int:
+    stack.push_async_callback(admin.stop)
+    http, socket = settings.http, Path(settings.socket)
+    return await admin.start(host=http.host, port=http.port, socket=socket)
 
 
 async def _tell_readiness(front: GrpcFront, readiness: Readiness) -> None:

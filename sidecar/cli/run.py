@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 
+from sidecar.adapters.deny_file import BrokenDenyFileError
 from sidecar.adapters.regorus_policy import PolicyLoadError
 from sidecar.config.build import Configuration, load_configuration
 from sidecar.config.problem import ConfigurationError
@@ -20,15 +21,15 @@ def run_sidecar(config: Path) -> None:
     """Run until SIGTERM.
 
     Exit status 2, and what ``scopegate validate`` says, when configuration or policies do not hold;
-    1 for an address.
+    1 for an address that is taken and for a deny list's file that cannot be used.
     """
     try:
         _run(load_configuration(config, os.environ))
     except ConfigurationError as wrong:
         typer.echo(str(wrong), err=True)
         raise typer.Exit(2) from None
-    except OSError as taken:
-        typer.echo(f"scopegate sidecar: {taken}", err=True)
+    except (OSError, BrokenDenyFileError) as unusable:
+        typer.echo(f"scopegate sidecar: {unusable}", err=True)
         raise typer.Exit(1) from None
 
 

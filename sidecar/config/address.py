@@ -47,14 +47,22 @@ ListenAddress: TypeAlias = UnixSocket | TcpAddress
 
 def parse_listen(text: object) -> ListenAddress:
     """``unix:PATH``, ``127.0.0.1:PORT`` or ``[::1]:PORT``; anything else breaks a rule."""
+    return _beside(
+        text, "a check's markers are trusted, so only the Envoy beside the sidecar may reach it"
+    )
+
+
+def parse_beside(text: object) -> ListenAddress:
+    """As ``parse_listen``, for a program that the sidecar asks without TLS."""
+    return _beside(text, "it is asked without TLS, so it has to run beside the sidecar")
+
+
+def _beside(text: object, why: str) -> ListenAddress:
     if isinstance(text, str) and text.startswith(_SCHEME):
         return UnixSocket(parse_socket_path(text.removeprefix(_SCHEME)))
     address = parse_tcp(text)
     if address.host not in {"127.0.0.1", "::1"}:
-        raise broken_rule(
-            "must be unix:PATH, 127.0.0.1:PORT or [::1]:PORT: a check's markers are trusted, "
-            "so only the Envoy beside the sidecar may reach it"
-        )
+        raise broken_rule(f"must be unix:PATH, 127.0.0.1:PORT or [::1]:PORT: {why}")
     return address
 
 
@@ -99,7 +107,7 @@ def check_jwks_url(text: str) -> str:
         raise broken_rule("must not hold a user or password")
     if "#" in text:
         raise broken_rule("must not have a fragment")
-    if url.scheme == "http" and not _is_loopback(host):
+    if url.scheme == "http" and not is_loopback(host):
         raise broken_rule(
             "must be https, or http to 127.0.0.1 or [::1]: who can change these keys "
             "on their way can sign any token"
@@ -107,7 +115,8 @@ def check_jwks_url(text: str) -> str:
     return text
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host, given as an IP address, is this very machine; a name never is."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -12,13 +12,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from sidecar.clock import SystemClock
 from sidecar.config.catalogue_file import CatalogueFile, OperationFile, RouteFile
 from sidecar.config.checks import check_catalogue, check_settings
 from sidecar.config.environment import overrides_in
 from sidecar.config.explain import validated
+from sidecar.config.files import Files, read_files
 from sidecar.config.grammar import is_file
 from sidecar.config.problem import ConfigurationError, Origin, Problem
 from sidecar.config.settings import IssuerSettings, Settings
+from sidecar.config.stance_checks import check_effects, check_exceptions, exceptions_of
 from sidecar.config.yaml_source import Document, read_yaml
 from sidecar.core.catalogue import Catalogue, Operation, Route
 from sidecar.core.profile import ClaimNames, IssuerProfile
@@ -40,6 +43,8 @@ class Configuration:
     issuers: Mapping[str, IssuerProfile]
     """By exact ``iss``."""
     outgoing: Outgoing
+    files: Files
+    """What stands in the files that the settings name."""
 
     @property
     def policy_paths(self) -> tuple[Path, ...]:
@@ -47,8 +52,13 @@ class Configuration:
         return tuple(self.folder / path for path in self.settings.policy.paths)
 
 
-def load_configuration(path: Path, environ: Mapping[str, str]) -> Configuration:
+def load_configuration(
+    path: Path, environ: Mapping[str, str], *, now: float | None = None
+) -> Configuration:
     """Read the settings at ``path`` and the catalogue that they name.
+
+    ``now`` is what end dates may not be too far ahead of, in seconds since the epoch; None asks the
+    system. No date that has passed is a problem.
 
     Raises ``ConfigurationError`` with every problem; messages name files as ``path`` does.
     """
@@ -62,13 +72,21 @@ def load_configuration(path: Path, environ: Mapping[str, str]) -> Configuration:
     data = _overlaid(document.data, overrides.data)
     settings = _attempt(found, lambda: validated(Settings, data, origin))
     catalogue = _attempt(found, lambda: _read_catalogue(path.parent, data, origin))
-    if settings is not None:
-        found.extend(origin.problem(*misfit) for misfit in check_settings(settings))
-    if settings is not None and catalogue is not None:
+    if settings is None:
+        raise ConfigurationError(tuple(found))
+    files, misfits = read_files(settings, path.parent)
+    found.extend(origin.problem(*one) for one in (*check_settings(settings), *misfits))
+    if catalogue is not None:
         listed, listed_in = catalogue
         found.extend(listed_in.problem(*misfit) for misfit in check_catalogue(listed, settings))
+        found.extend(listed_in.problem(*misfit) for misfit in check_exceptions(listed))
         if not found:
-            return _configuration(path.parent, settings, origin, listed)
+            made = _configuration(path.parent, settings, origin, listed, files)
+            today = SystemClock().now() if now is None else now
+            effects = check_effects(made.catalogue, now=today)
+            found.extend(listed_in.problem(*misfit) for misfit in effects)
+            if not found:
+                return made
     raise ConfigurationError(tuple(found))
 
 
@@ -116,7 +134,7 @@ def _overlaid(below: Any, above: Mapping[str, Any]) -> Any:
 
 
 def _configuration(
-    folder: Path, settings: Settings, origin: Origin, catalogue: CatalogueFile
+    folder: Path, settings: Settings, origin: Origin, catalogue: CatalogueFile, files: Files
 ) -> Configuration:
     return Configuration(
         settings=settings,
@@ -125,6 +143,7 @@ def _configuration(
         catalogue=catalogue_of(catalogue),
         issuers=MappingProxyType({one.issuer: profile_of(one) for one in settings.issuers}),
         outgoing=outgoing_of(settings),
+        files=files,
     )
 
 
@@ -150,6 +169,7 @@ def _route_of(route: RouteFile) -> Route:
         forward_token=route.forward_token,
         rewrite=route.rewrite,
         server=route.server or "",
+        outages=exceptions_of(route),
     )
 
 

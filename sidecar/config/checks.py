@@ -7,6 +7,7 @@ that two parties write, a write that passes during an outage without anybody hav
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from typing import Final, TypeAlias, TypeVar
 
 from sidecar.config.catalogue_file import CatalogueFile, OperationFile, RouteFile
@@ -31,6 +32,35 @@ def check_settings(settings: Settings) -> Iterator[Misfit]:
     yield from _shared_headers(settings)
     if settings.keys.wait >= settings.limits.decision_timeout:
         yield ("keys", "wait"), "must be less than limits.decision_timeout"
+    yield from _unshared(settings)
+    yield from _missing_extras(settings)
+
+
+def _missing_extras(settings: Settings) -> Iterator[Misfit]:
+    """What is asked for but was not installed along."""
+    wanted = {
+        ("policy", "engine"): (settings.policy.engine, "opa", "opa_client"),
+        ("stores", "kind"): (settings.stores.kind, "redis", "redis"),
+        ("deny_list", "source"): (settings.deny_list.source, "redis", "redis"),
+    }
+    for loc, (value, extra, module) in wanted.items():
+        if value == extra and find_spec(module) is None:
+            yield loc, f"needs what is not installed: pip install 'scopegate[{extra}]'"
+
+
+def _unshared(settings: Settings) -> Iterator[Misfit]:
+    """What several sidecars could not share, and a Redis that is asked for or named in vain."""
+    kept = {
+        ("stores", "kind"): settings.stores.kind,
+        ("deny_list", "source"): settings.deny_list.source,
+    }
+    for loc, where in kept.items():
+        if where == "memory" and settings.replicas > 1:
+            yield ("replicas",), f"must be 1 while {field_name(loc)} is memory: each has its own"
+        if where == "redis" and settings.redis is None:
+            yield loc, "must not be redis without a section redis, which says where it is"
+    if "redis" not in kept.values() and settings.redis is not None:
+        yield ("redis",), "is used by nothing: neither stores.kind nor deny_list.source is redis"
 
 
 def check_catalogue(catalogue: CatalogueFile, settings: Settings) -> Iterator[Misfit]:

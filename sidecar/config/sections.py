@@ -5,27 +5,45 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
+from pydantic import Field, PlainValidator, model_validator
 from pydantic_settings import NoDecode
 
-from sidecar.config.address import TcpAddress, parse_socket_path, parse_tcp
-from sidecar.config.explain import broken_rule, not_empty
-from sidecar.config.grammar import Entrypoint, File, HeaderName
+from sidecar.config.address import (
+    ListenAddress,
+    TcpAddress,
+    parse_beside,
+    parse_socket_path,
+    parse_tcp,
+)
+from sidecar.config.explain import broken_rule
+from sidecar.config.grammar import Entrypoint, Exact, File, HeaderName
 from sidecar.config.shape import Shown, StrictModel
 
 ROOM_FOR_HEADERS: Final = 64 * 1024
 """Bytes of a check beside the request's body."""
 
-Seconds = Annotated[float, Field(gt=0, le=86_400), Shown("number", "seconds")]
-SecondsOrZero = Annotated[float, Field(ge=0, le=86_400), Shown("number", "seconds")]
+_A_DAY: Final = 86_400
+
+Seconds = Annotated[float, Field(gt=0, le=_A_DAY), Shown("number", "seconds")]
+SecondsOrZero = Annotated[float, Field(ge=0, le=_A_DAY), Shown("number", "seconds")]
 Bytes = Annotated[int, Field(gt=0, le=64 * 1024 * 1024), Shown("whole number", "bytes")]
 Count = Annotated[int, Field(gt=0, le=100_000_000), Shown("whole number")]
 
 
-def _check_store(kind: object) -> object:
-    if kind == "redis":
-        raise broken_rule("must be memory: Redis comes with a later version")
-    return kind
+def _seconds_or_off(value: object) -> float | None:
+    """A variable's value arrives as text."""
+    if value == "off":
+        return None
+    rule = broken_rule(f"must be a number above 0 and at most {_A_DAY}, or off")
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise rule
+    try:
+        seconds = float(value)
+    except ValueError:
+        raise rule from None
+    if not 0 < seconds <= _A_DAY:
+        raise rule
+    return seconds
 
 
 class AdminSettings(StrictModel):
@@ -43,15 +61,46 @@ class AdminSettings(StrictModel):
     """The Unix socket of the deny list commands."""
 
 
+class OpaSettings(StrictModel):
+    """A local OPA that the sidecar asks; `opa/README.md` says how to start it."""
+
+    address: Annotated[
+        ListenAddress,
+        PlainValidator(parse_beside),
+        NoDecode,
+        Shown("`unix:PATH`, `127.0.0.1:PORT` or `[::1]:PORT`"),
+    ]
+    """Where OPA listens; a relative path is relative to the working directory."""
+    token_file: File | None = None
+    """The file that holds the bearer token which OPA's own policy asks for."""
+    concurrency: Count = 64
+    """Questions at once; more are refused."""
+
+
 class PolicySettings(StrictModel):
     """Which policy decides."""
 
-    engine: Literal["embedded"] = "embedded"
-    """The policy engine; `embedded` runs Rego inside the sidecar."""
-    paths: Annotated[tuple[File, ...], AfterValidator(not_empty)]
-    """Files and folders with Rego and data."""
+    engine: Literal["embedded", "opa"] = "embedded"
+    """The policy engine; `embedded` runs Rego inside the sidecar, `opa` asks a local OPA."""
+    paths: tuple[File, ...] = ()
+    """`embedded`: files and folders with Rego and data. An OPA has its own."""
+    opa: OpaSettings | None = None
     entrypoint: Entrypoint = "data.scopegate.ruling"
     """The rule that holds the ruling."""
+
+    @model_validator(mode="after")
+    def _one_engine(self) -> PolicySettings:
+        if self.engine == "embedded":
+            if not self.paths:
+                raise broken_rule("must not be empty: engine embedded reads policies", ("paths",))
+            if self.opa is not None:
+                raise broken_rule("is for engine: opa only", ("opa",))
+            return self
+        if self.opa is None:
+            raise broken_rule("is required: engine opa asks a local OPA", ("opa",))
+        if self.paths:
+            raise broken_rule("is for engine: embedded only: OPA reads its own", ("paths",))
+        return self
 
 
 class KeysSettings(StrictModel):
@@ -93,23 +142,55 @@ class IdentityHeaders(StrictModel):
 
 
 class StoreSettings(StrictModel):
-    """What the sidecar remembers."""
+    """What the sidecar remembers of tokens."""
 
-    kind: Annotated[Literal["memory"], BeforeValidator(_check_store)] = "memory"
-    """Where it is kept."""
+    kind: Literal["memory", "redis"] = "memory"
+    """Where used single-use tokens are kept: in this process, or in Redis for several sidecars."""
     single_use_capacity: Count = 100_000
-    """Single-use tokens in flight; one more is an outage of the store, never a forgotten one."""
+    """`memory`: single-use tokens in flight; one more is an outage of the store, never a forgotten
+    one."""
     single_use_per_agent: Count = 1000
     """Of them, for one agent."""
-    deny_capacity: Count = 100_000
-    """Entries of the deny list."""
     verified_tokens: Count = 10_000
     """Tokens whose signature need not be checked again."""
 
     @model_validator(mode="after")
     def _one_agent_cannot_fill_it(self) -> StoreSettings:
-        if self.single_use_per_agent > self.single_use_capacity:
+        if self.kind == "memory" and self.single_use_per_agent > self.single_use_capacity:
             raise broken_rule("must not exceed single_use_capacity", ("single_use_per_agent",))
+        return self
+
+
+class DenyListSettings(StrictModel):
+    """Who has been revoked, and where this sidecar hears of it."""
+
+    source: Literal["memory", "redis"] = "memory"
+    """`memory`: fed through the admin socket. `redis`: fed by a signed feed."""
+    file: Annotated[
+        PurePosixPath,
+        PlainValidator(parse_socket_path),
+        Shown("path, relative to the working directory"),
+    ] = PurePosixPath("scopegate-state/deny-list")
+    """What is known, kept for the next start, in a folder that is nobody else's: whoever can write
+    there can lift a revocation. A missing folder is made."""
+    feed: Exact = "scopegate:deny"
+    """`redis`: the feed's name."""
+    keys: File | None = None
+    """`redis`: the public keys of who signs the feed, a JWK Set."""
+    stale_after: Annotated[
+        float | None, PlainValidator(_seconds_or_off), NoDecode, Shown("number, seconds, or `off`")
+    ] = 5
+    """`redis`: a list for which nobody has vouched so long is stale; `off` only where nobody sends
+    heartbeats."""
+    capacity: Count = 1_000_000
+    """Entries; one more is never taken instead of another."""
+
+    @model_validator(mode="after")
+    def _keys_for_a_feed(self) -> DenyListSettings:
+        if self.source == "redis" and self.keys is None:
+            raise broken_rule("is required: a feed that nobody signed is nobody's", ("keys",))
+        if self.source == "memory" and self.keys is not None:
+            raise broken_rule("is for source: redis only", ("keys",))
         return self
 
 

@@ -15,8 +15,10 @@ from pydantic_settings import NoDecode
 from sidecar.config.address import ListenAddress, UnixSocket, check_jwks_url, parse_listen
 from sidecar.config.explain import broken_rule, not_empty
 from sidecar.config.grammar import Algorithm, Exact, File, HeaderName, Name, TokenType, read_scope
+from sidecar.config.redis_section import RedisSettings
 from sidecar.config.sections import (
     AdminSettings,
+    DenyListSettings,
     IdentityHeaders,
     KeysSettings,
     LimitSettings,
@@ -28,15 +30,6 @@ from sidecar.config.sections import (
 )
 from sidecar.config.shape import Shown, StrictModel
 from sidecar.core.model import Scope
-
-
-def _check_replicas(count: int) -> int:
-    if count > 1:
-        raise broken_rule(
-            "must be 1: the memory store cannot be shared; Redis, for several sidecars, "
-            "comes with a later version"
-        )
-    return count
 
 
 class JwksSettings(StrictModel):
@@ -124,8 +117,10 @@ class Settings(StrictModel):
     """Headers that a ruling may set; a client's own copies never reach the tool: Envoy removes both
     families first."""
     stores: StoreSettings = StoreSettings()
-    replicas: Annotated[int, Field(ge=1), AfterValidator(_check_replicas)] = 1
-    """How many sidecars share the traffic; the memory store serves one."""
+    deny_list: DenyListSettings = DenyListSettings()
+    redis: RedisSettings | None = None
+    replicas: Annotated[int, Field(ge=1)] = 1
+    """How many sidecars share the traffic; what is in memory serves one."""
     limits: LimitSettings = LimitSettings()
     drain_timeout: SecondsOrZero = 10
     """Time for checks to end when the sidecar stops."""

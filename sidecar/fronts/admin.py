@@ -1,34 +1,34 @@
 """The operator's side: metrics and probes on a port, the deny list on a Unix socket.
 
 The port is read-only. Whoever can write to the socket can lift a revocation, so it is open to its
-owner alone, and there is no way to it over TCP. An entry that no token could ever fall under is
-refused: a typo in an emergency must not look like a revocation.
+owner alone, and there is no way to it over TCP.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Protocol
 
 import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from sidecar.core.deny import DenyEntry, DenyKey, DenyKind
+from sidecar.core.deny import DenyEntry
 from sidecar.core.profile import IssuerProfile
+from sidecar.fronts.deny_entries import (
+    LONGEST_ENTRY,
+    DenyRequest,
+    entry_of,
+    plain,
+    refusal,
+    target_in,
+    too_long,
+)
 from sidecar.fronts.unix_socket import private
-from sidecar.nearest import unknown_name
 from sidecar.ports import Clock, DenyListAdmin
 from sidecar.readiness import Readiness
-
-_LONGEST_ENTRY: Final = 4096
-_VALUE: Final = re.compile(r"[!-~]{1,256}")
-"""What ``core.verify`` takes from a claim."""
-_KID: Final = re.compile(r".{1,256}", re.DOTALL)
-"""What ``core.jws`` takes for a ``kid``."""
 
 
 class KeyDocuments(Protocol):
@@ -37,23 +37,6 @@ class KeyDocuments(Protocol):
     def document(self, name: str) -> bytes | None:
         """The document as the issuer served it, or None."""
         ...
-
-
-class DenyTarget(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The query of ``DELETE /deny``, and what its ``POST`` names."""
-
-    kind: DenyKind
-    issuer: str
-    tenant: str = ""
-    value: str
-
-
-class DenyRequest(DenyTarget, kw_only=True):
-    """The body of ``POST /deny``. ``lasts`` is in seconds from now."""
-
-    lasts: float
-    not_before: float | None = None
-    reason: str = ""
 
 
 def port_app(
@@ -91,64 +74,62 @@ def socket_app(
     deny_list: DenyListAdmin, clock: Clock, issuers: Mapping[str, IssuerProfile]
 ) -> web.Application:
     """``POST``, ``DELETE`` and ``GET /deny``, in JSON; ``issuers`` are by exact ``iss``."""
+    tenants = {name: issuer.tenants for name, issuer in issuers.items()}
 
     async def add(request: web.Request) -> web.Response:
         try:
             wanted = msgspec.json.decode(await request.read(), type=DenyRequest)
-            entry = _entry(wanted, issuers, clock.now())
+            entry = entry_of(wanted, tenants, clock.now())
             deny_list.add(entry, now=clock.now())
         except web.HTTPRequestEntityTooLarge:
-            return _refusal(f"must have at most {_LONGEST_ENTRY} bytes", status=413)
+            return too_long()
         except (msgspec.MsgspecError, ValueError) as bad:
-            return _refusal(str(bad))
-        return web.json_response(_plain(entry), status=201)
+            return refusal(str(bad))
+        return web.json_response(plain(entry), status=201)
 
     async def remove(request: web.Request) -> web.Response:
         try:
-            key = _key(msgspec.convert(dict(request.query), DenyTarget), issuers)
+            key = target_in(request, tenants)
         except (msgspec.MsgspecError, ValueError) as bad:
-            return _refusal(str(bad))
+            return refusal(str(bad))
         found = deny_list.remove(key)
         return web.json_response({"removed": found}, status=200 if found else 404)
 
     async def entries(_: web.Request) -> web.Response:
         held = deny_list.entries(now=clock.now())
-        return web.json_response({"entries": [_plain(entry) for entry in held]})
+        return web.json_response({"entries": [plain(entry) for entry in held]})
 
-    app = web.Application(client_max_size=_LONGEST_ENTRY)
+    app = web.Application(client_max_size=LONGEST_ENTRY)
     app.router.add_post("/deny", add)
     app.router.add_delete("/deny", remove)
     app.router.add_get("/deny", entries)
     return app
 
 
-def _refusal(error: str, status: int = 400) -> web.Response:
-    return web.json_response({"error": error}, status=status)
+class DenyListing(Protocol):
+    """A deny list that somebody else feeds."""
+
+    def entries(self, *, now: float) -> tuple[DenyEntry, ...]:
+        """Every entry that has not ended."""
+        ...
 
 
-def _entry(wanted: DenyRequest, issuers: Mapping[str, IssuerProfile], now: float) -> DenyEntry:
-    if wanted.lasts <= 0:
-        raise ValueError("lasts: must be a positive number of seconds")
-    return DenyEntry(_key(wanted, issuers), now + wanted.lasts, wanted.not_before, wanted.reason)
+def fed_socket_app(deny_list: DenyListing, clock: Clock, feed: str) -> web.Application:
+    """``GET /deny``; who would change the list is sent to where its feed is signed."""
 
+    async def elsewhere(_: web.Request) -> web.Response:
+        return refusal(f"this list is fed by {feed}: use the socket of its relay", status=409)
 
-def _key(wanted: DenyTarget, issuers: Mapping[str, IssuerProfile]) -> DenyKey:
-    """Raises ``ValueError`` for what no token could ever fall under."""
-    issuer, is_kid = issuers.get(wanted.issuer), wanted.kind is DenyKind.KID
-    if issuer is None:
-        raise ValueError(f"issuer: {unknown_name(wanted.issuer, issuers)}")
-    if is_kid != (not wanted.tenant):
-        raise ValueError("tenant: required, except for a kid, which is the issuer's alone")
-    if wanted.tenant and wanted.tenant not in issuer.tenants:
-        raise ValueError(f"tenant: {unknown_name(wanted.tenant, issuer.tenants)}")
-    if not (_KID if is_kid else _VALUE).fullmatch(wanted.value):
-        raise ValueError("value: must be what a token can say: 1 to 256 visible ASCII characters")
-    return DenyKey(wanted.kind, wanted.issuer, wanted.tenant, wanted.value)
+    async def entries(_: web.Request) -> web.Response:
+        held = deny_list.entries(now=clock.now())
+        return web.json_response({"entries": [plain(entry) for entry in held]})
 
-
-def _plain(entry: DenyEntry) -> Mapping[str, Any]:
-    plain: Mapping[str, Any] = msgspec.to_builtins(entry)
-    return plain
+    app = web.Application(client_max_size=LONGEST_ENTRY)
+    app.router.add_get("/deny", entries)
+    for method in ("POST", "DELETE"):
+        app.router.add_route(method, "/deny", elsewhere)
+    app.router.add_route("POST", "/deny/many", elsewhere)
+    return app
 
 
 class AdminFront:

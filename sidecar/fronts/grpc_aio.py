@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -22,8 +23,13 @@ SERVICE: Final = "envoy.service.auth.v3.Authorization"
 
 _NEVER_REACHED: Final = 1_000_000
 _TOO_LATE_S: Final = 0.05
-"""A check that has waited until so little is left is refused at once: the queue shrinks faster, and
-the answer still arrives before Envoy gives up, which would be an error."""
+_TOO_LATE: Final = 0.5
+"""A check that has waited until so little is left, in seconds or as a share of all its time, is
+refused at once: the queue shrinks faster, and the answer still arrives before Envoy gives up, which
+would be an error."""
+_ALL_ITS_TIME: Final = "x-envoy-expected-rq-timeout-ms"
+"""By which Envoy's router tells how long it waits. gRPC shows what is left of that, not the whole.
+"""
 
 
 class GrpcFront:
@@ -92,7 +98,7 @@ class GrpcFront:
         # None without a deadline, whatever the stubs say.
         remaining = cast("float | None", context.time_remaining())
         left = math.inf if remaining is None else remaining
-        if self._in_flight >= self._concurrency or left < _TOO_LATE_S:
+        if self._in_flight >= self._concurrency or left < _too_late(context.invocation_metadata()):
             return self._pipeline.refuse(Reason.OVERLOADED, peer=context.peer())
         self._in_flight += 1
         try:
@@ -100,3 +106,12 @@ class GrpcFront:
             return await self._pipeline.check(raw, peer=context.peer(), deadline=deadline)
         finally:
             self._in_flight -= 1
+
+
+def _too_late(metadata: Iterable[tuple[str, str | bytes]] | None) -> float:
+    """With how many seconds left a check is refused unheard."""
+    for name, value in metadata or ():
+        if name == _ALL_ITS_TIME:
+            with contextlib.suppress(ValueError):  # not Envoy's: as if it had not been said
+                return max(_TOO_LATE_S, _TOO_LATE * int(value) / 1000)
+    return _TOO_LATE_S

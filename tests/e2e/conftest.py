@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 
 from examples.demo.client import Answer, call
-from examples.demo.processes import SIDECAR_CONFIG, Stage, program
+from examples.demo.processes import SIDECAR_CONFIG, Stage
+from examples.demo.program import program
 from sidecar.config.build import Configuration, load_configuration
 from tests.e2e.envoy_file import EnvoyFile
 

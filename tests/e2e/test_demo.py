@@ -18,9 +18,11 @@ import pytest
 from rich.console import Console
 
 from examples.demo.__main__ import GROUPS, run
+from examples.demo.engine import ENGINE
 from examples.demo.processes import ENVOY_PORT, ISSUER_PORT, SIDECAR_PORT, TOOL_PORT, Stage
 from examples.demo.rows import Act, Group, Scenario, Seen
 from examples.demo.table import Results
+from tests.real_parts import opa_binary
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -57,18 +59,38 @@ def nothing_listens() -> bool:
     return True
 
 
-def test_demo_passes_row_by_row() -> None:
+@pytest.mark.parametrize("engine", ["", "opa"])
+def test_demo_passes_row_by_row(engine: str) -> None:
     """Exit status 0, every row shown in a line of its own, all as expected, within a minute."""
-    status, out, err = run_demo(COLUMNS="80")
+    rows = [*ROWS, *ENGINE.scenarios] if engine else ROWS
+    status, out, err = run_demo(COLUMNS="80", ENGINE=engine, SCOPEGATE_OPA=str(opa_binary()))
     lines = out.splitlines()
-    missing = [row for row in ROWS if not any(row.title in x and row.expected in x for x in lines)]
+    missing = [row for row in rows if not any(row.title in x and row.expected in x for x in lines)]
 
     assert (status, missing) == (0, []), out + err
     assert [line for line in lines if len(line.rstrip()) > 80] == []
     assert lines[-2:] == [
-        f"{len(ROWS)} of {len(ROWS)} as expected",
+        f"{len(rows)} of {len(rows)} as expected",
         "try it yourself: make demo KEEP=1",
     ]
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"ENGINE": "wasm"}, "ENGINE must be embedded or opa"),
+        ({"ENGINE": "opa", "SCOPEGATE_OPA": "", "PATH": ""}, "make demo ENGINE=opa"),
+    ],
+)
+def test_demo_says_what_is_wrong_when_it_has_no_such_engine(
+    environment: dict[str, str], said: str
+) -> None:
+    """Exit status 2 and one line; nothing else decides instead."""
+    status, _, err = run_demo(**environment)
+
+    assert status == 2
+    assert said in err
+    assert "Traceback" not in err
 
 
 def test_demo_stays_up_when_asked_to() -> None:
@@ -164,7 +186,7 @@ async def test_status_is_1_when_a_row_differs(
 
 
 @pytest.mark.parametrize(("width", "shown"), [(80, 1), (99, 1), (100, 2), (140, 2)])
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.title)
+@pytest.mark.parametrize("row", [*ROWS, *ENGINE.scenarios], ids=lambda row: row.title)
 def test_row_fits_one_line_when_it_is_as_expected(row: Scenario, width: int, shown: int) -> None:
     """The expected value has a column where there is room for it."""
     out = io.StringIO()

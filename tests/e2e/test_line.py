@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from examples.demo.outages import REVOCATION
-from examples.demo.processes import ENVOY_PORT, Stage, until
+from examples.demo.processes import ENVOY_PORT, Stage
+from examples.demo.program import until
 from examples.demo.rotation import KEYS
 from examples.demo.rows import Scenario
 from examples.demo.scenarios import CALLS, PAYMENTS, TOKENS

@@ -9,7 +9,8 @@ import pytest
 import pytest_asyncio
 
 from examples.demo.outages import DEATH
-from examples.demo.processes import Stage, until
+from examples.demo.processes import Stage
+from examples.demo.program import until
 from tests.e2e.conftest import Ask
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

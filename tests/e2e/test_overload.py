@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from examples.demo.outages import revoked
-from examples.demo.processes import Stage, until
+from examples.demo.processes import Stage
+from examples.demo.program import until
 from tests.e2e.conftest import Ask
 from tests.e2e.flood import flood
 
