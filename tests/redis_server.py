@@ -212,7 +212,7 @@ class RedisServer(Process):
 
 
 class Wire:
-    """``async with Wire(master)``: the way from a replica to its master, on a port of its own."""
+    """``async with Wire(master)``: a port of its own that leads to a server's."""
 
     def __init__(self, master: RedisServer) -> None:
         self.port = 0
@@ -221,6 +221,10 @@ class Wire:
         self._goes_on.set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+
+    def lead_to(self, master: RedisServer) -> None:
+        """New connections come to another server; those that there are stay where they are."""
+        self._master = master
 
     def hold(self) -> None:
         """From now on nothing from the master arrives; what the replica says still does."""

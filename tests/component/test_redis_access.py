@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -267,6 +268,18 @@ async def test_tls_shows_our_certificate_when_the_server_wants_one(server: Deplo
         assert await one.said(token("j"), wait=5) == "unavailable"
     async with sidecar(server.user("sidecar", tls=ours), timeout=2) as one:
         assert await one.said(token("j"), wait=5) == "passed"
+
+
+@pytest.mark.parametrize("target", [{"host": "h"}, {"sentinels": (("s", 1),), "service": "gate"}])
+async def test_tls_is_1_2_or_later_and_nothing_is_sent_twice(target: dict[str, Any]) -> None:
+    """By our own word: not by the defaults of whatever Python, OpenSSL and redis-py there are."""
+    async with asking(RedisTarget(**target, tls=RedisTls())) as redis:
+        settings = redis.connection_pool.connection_kwargs
+        context = settings["context"]
+
+        assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+        assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+        assert settings["retry"].get_retries() == 0
 
 
 # --- what is told -------------------------------------------------------------------------------

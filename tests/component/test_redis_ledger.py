@@ -159,6 +159,7 @@ async def test_commit_refuses_the_second_use_when_redis_was_killed(
 
         await eventually(answered, "Redis is back")
         assert said[-1] == "not_remembered"
+        await one.reached()
         assert await one.use(token("k")) is None
 
 
@@ -314,6 +315,7 @@ async def test_commit_refuses_the_second_use_when_redis_clock_jumped(
 
         await eventually(settled, "the old token is refused as not remembered")
         assert "passed" not in said
+        await one.reached()
         assert await one.use(token("k")) is None
 
 
@@ -355,6 +357,27 @@ async def test_epoch_does_not_begin_anew_when_somebody_still_agrees(server: Redi
     await visit(server)
 
     assert await visit(server, late=8, insist=True) == Found("clock", "")
+
+
+async def test_epoch_is_seen_to_be_agreed_with_by_whoever_looks(server: RedisServer) -> None:
+    """Or else it would look abandoned after five seconds, and anybody's clock could end it."""
+    await visit(server)
+    here = int((await server.ask("TIME"))[0])
+    await server.ask("HSET", EPOCH, "seen", here - 4)
+
+    assert await visit(server) == Found("ok", "")
+    assert float(await server.ask("HGET", EPOCH, "seen")) >= here
+
+
+async def test_epoch_holds_when_there_is_no_room_to_say_that_it_was_seen(
+    server: RedisServer,
+) -> None:
+    """A full Redis still knows since when it remembers."""
+    await visit(server)
+    await server.ask("HSET", EPOCH, "seen", int((await server.ask("TIME"))[0]) - 4)
+    await server.ask("CONFIG", "SET", "maxmemory", 1)
+
+    assert await visit(server) == Found("ok", "")
 
 
 @pytest.mark.parametrize("late", [1.8, -1.8])
@@ -466,6 +489,7 @@ async def test_commit_is_refused_when_the_node_is_a_replica(tmp_path: Path) -> N
     ):
         await replica.follows(master)
         async with sidecar(replica.target) as one:
+            assert not one.ledger.reachable
             with pytest.raises(Unavailable, match="redis is a replica"):
                 await one.use(token("j"))
         assert await visit(replica, token("j")) == Found("not_master", "")

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from sidecar.adapters.redis_link import RedisTarget
 from sidecar.adapters.redis_script import Answer, Found, Visit, facts_of
 from sidecar.core.model import Claim, Conflict, Dependency, Unavailable
-from tests.redis_server import RedisSentinel, RedisServer, eventually, free_port
+from tests.redis_server import RedisSentinel, RedisServer, Wire, eventually, free_port
 from tests.redis_sidecar import Sidecar, sidecar, token
 
 
@@ -49,15 +49,21 @@ async def test_start_is_no_error_when_redis_is_away(tmp_path: Path) -> None:
             assert await one.use(token("j")) is None
 
 
-async def test_commit_raises_by_its_deadline_when_redis_hangs(server: RedisServer) -> None:
+@pytest.mark.parametrize("timeout", [0.25, 30.0])
+async def test_commit_raises_by_its_deadline_when_redis_hangs(
+    server: RedisServer,
+    timeout: float,  # noqa: ASYNC109 - redis-py's own, which is not relied on
+) -> None:
     """A stopped process keeps its connections: only time tells. Then nobody waits any more."""
-    async with sidecar(server.target) as one:
+    async with sidecar(server.target, timeout=timeout) as one:
         used = token("j")
         assert await one.use(used) is None
         server.stop()
         first = await asyncio.gather(*(took(one, f"k{n}", wait=0.15) for n in range(20)))
         assert max(first) < 0.3
+        started = time.monotonic()
         await eventually(lambda: not one.ledger.reachable, "the silence is noticed")
+        assert time.monotonic() - started < 2
         assert await took(one, "l", wait=5) < 0.05
 
         server.cont()
@@ -206,6 +212,22 @@ async def test_commit_is_overloaded_when_others_were_answered_all_the_while(
         assert await one.use(token("last")) is None  # a commit whose time is over is not sent
 
 
+async def test_commit_is_sent_once_when_its_connection_breaks(server: RedisServer) -> None:
+    """redis-py would send it again: the second claim would find the first, which was its own."""
+    async with sidecar(server.target) as one:
+        claims = [token(f"j{n}") for n in range(200)]
+
+        async def killing() -> None:
+            for _ in range(40):
+                await server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+        killed = asyncio.create_task(killing())
+        said = [await one.said(claim, wait=1) for claim in claims]
+        await killed
+
+        assert set(said) <= {"passed", "unavailable"}
+
+
 # --- failover -----------------------------------------------------------------------------------
 
 
@@ -254,6 +276,7 @@ async def test_commit_follows_the_master_when_sentinel_fails_over(
 
             assert "passed" not in await until(one, used, "not_remembered")
             assert await watched.sentinel.master_port() != watched.master.port
+            await one.reached()
             assert await one.use(token("k")) is None
 
 
@@ -269,7 +292,55 @@ async def test_commit_looks_for_the_master_again_when_ours_became_a_replica(
 
         assert "passed" not in await until(one, used, "not_remembered")
         assert await watched.sentinel.master_port() != watched.master.port
+        await one.reached()
         assert await one.use(token("k")) is None
+
+
+async def test_commit_goes_where_the_address_leads_now_when_ours_became_a_replica(
+    tmp_path: Path,
+) -> None:
+    """One address that leads to the master: a connection from before leads elsewhere."""
+    replicated = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "10")
+    async with (
+        RedisServer(tmp_path / "a", *replicated, tcp=True) as a,
+        RedisServer(tmp_path / "b", *replicated, replica_of=a) as b,
+        Wire(a) as wire,
+    ):
+        await b.follows(a)  # before that, no epoch has anywhere to begin
+        async with sidecar(RedisTarget(host="127.0.0.1", port=wire.port)) as one:
+            await one.reached()
+            used = token("j")
+            assert await one.use(used) is None
+            wire.lead_to(b)
+            await b.promote()
+            await a.ask("REPLICAOF", *b.address)
+            await eventually(lambda: not one.ledger.reachable, "the demotion is noticed")
+            await a.follows(b)
+            await one.reached()
+
+            assert await one.use(used) is Conflict.NOT_REMEMBERED
+            assert await one.use(token("k")) is None
+
+
+async def test_commit_drops_its_connection_when_it_leads_to_a_replica(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the one that looks at Redis' health has found the master already."""
+    dropped: list[Redis] = []
+
+    async def not_master(redis: Redis, visits: Sequence[Visit]) -> list[Answer]:
+        del redis
+        return [Found("not_master", "") for _ in visits]
+
+    async def drop(redis: Redis) -> None:
+        dropped.append(redis)
+
+    async with sidecar(server.target) as one:
+        monkeypatch.setattr("sidecar.adapters.redis_ledger.visit_all", not_master)
+        monkeypatch.setattr("sidecar.adapters.redis_ledger.forget_node", drop)
+        with pytest.raises(Unavailable, match="redis is a replica"):
+            await one.use(token("j"))
+        await eventually(lambda: bool(dropped), "the connection was dropped")
 
 
 async def until(one: Sidecar, claim: Claim, wanted: str) -> set[str]:
