@@ -29,6 +29,9 @@ ISSUER_PORT: Final = 10002
 SIDECAR_PORT: Final = 10004
 _PORTS: Final = (ENVOY_PORT, TOOL_PORT, ISSUER_PORT, SIDECAR_PORT)
 
+LEEWAY: Final = 1
+"""Seconds, as in ``scopegate.yaml``."""
+
 _HERE: Final = Path(__file__).resolve().parent
 SIDECAR_CONFIG: Final = _HERE / "scopegate.yaml"
 ENVOY_CONFIG: Final = _HERE.parent.parent / "envoy" / "envoy.yaml"
@@ -89,8 +92,9 @@ class Stage:
             parts.push_async_callback(self.envoy.stop)
             await self.envoy.start()
             await self.envoy.ready(self._envoy_ready)
-            # ``iat`` has whole seconds, and a single-use token from before the sidecar is refused.
-            await asyncio.sleep(math.floor(started) + 1 - time.time())
+            # ``iat`` has whole seconds, and a single-use token is refused that may be from before
+            # the sidecar, were its issuer's clock ahead by the leeway.
+            await asyncio.sleep(math.floor(started + LEEWAY) + 1 - time.time())
             self._parts = parts.pop_all()
         return self
 

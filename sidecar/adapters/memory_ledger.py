@@ -20,7 +20,8 @@ class MemoryLedger:
     def __init__(self, *, capacity: int, per_owner: int, since: float = -math.inf) -> None:
         """Hold at most ``capacity`` live claims, at most ``per_owner`` of them of one agent.
 
-        ``since`` (seconds since the epoch) is when this ledger began to remember.
+        ``since`` (seconds since the epoch): a token issued before may have been used before this
+        ledger began to remember, whose beginning it is, later by what issuers' clocks are ahead.
         """
         self._since = since
         self._capacity = capacity

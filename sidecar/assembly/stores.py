@@ -68,7 +68,7 @@ async def ledger_part(
     memory = MemoryLedger(
         capacity=stores.single_use_capacity,
         per_owner=stores.single_use_per_agent,
-        since=clock.now(),
+        since=clock.now() + _ahead(configuration),
     )
     return LedgerPart("memory", memory, lambda: True)
 
@@ -104,7 +104,7 @@ async def _shared_ledger(
         per_owner=configuration.settings.stores.single_use_per_agent,
         tags=[hash_tag(one.issuer, tenant) for one in issuers for tenant in sorted(one.tenants)],
         clock=clock,
-        ahead=max(one.leeway for one in issuers),
+        ahead=_ahead(configuration),
         waiting=configuration.settings.limits.concurrency,
     )
     stack.push_async_callback(ledger.close)
@@ -149,6 +149,11 @@ async def _fed_deny_list(
         lambda: fed.ready,
         numbers,
     )
+
+
+def _ahead(configuration: Configuration) -> float:
+    """Seconds by which an issuer's clock may be ahead: its token may be older than it says."""
+    return max(one.leeway for one in configuration.issuers.values())
 
 
 def _redis(configuration: Configuration, timeout: float, stack: contextlib.AsyncExitStack) -> Any:
