@@ -20,7 +20,7 @@ import aiohttp
 
 from examples.demo.issuer import Issuer
 from examples.demo.opa import build_bundle, opa_program, settings_for_opa, start_opa
-from examples.demo.program import DemoError, Program, program, until  # noqa: F401 - for a while
+from examples.demo.program import DemoError, Program
 from examples.demo.tool import Tool
 
 ENVOY_PORT: Final = 10000

@@ -203,7 +203,7 @@ class LimitSettings(StrictModel):
     """Largest request body. Envoy refuses a larger one: its `max_request_bytes` must say the same.
     The sidecar leaves room for it in `message_bytes`."""
     decision_timeout: Annotated[float, Field(gt=0, le=60), Shown("number", "seconds")] = 0.4
-    """Time for one decision; below the timeout of Envoy's filter."""
+    """Time for one decision; at most a quarter of the timeout of Envoy's filter."""
     concurrency: Count = 512
     """Checks at once; more are refused."""
 

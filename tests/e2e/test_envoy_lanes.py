@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.config.build import Configuration
 from sidecar.core.settle import Outgoing
 from tests.e2e.envoy_file import EnvoyFile
 
@@ -30,7 +31,7 @@ def test_lanes_differ_in_what_silence_means_and_in_nothing_else(file: EnvoyFile)
 
 @pytest.mark.parametrize("lane", ["open", "closed"])
 def test_lane_asks_completely_and_in_time(file: EnvoyFile, lane: str) -> None:
-    """Every header as it came, the whole body or 413, an answer within half a second."""
+    """Every header as it came, the whole body or 413, an answer within two seconds."""
     config = file.filters[lane]
     body = config.with_request_body
 
@@ -38,7 +39,7 @@ def test_lane_asks_completely_and_in_time(file: EnvoyFile, lane: str) -> None:
     assert body.pack_as_bytes
     assert not body.allow_partial_message
     assert body.max_request_bytes < file.listener.per_connection_buffer_limit_bytes
-    assert timedelta(0) < config.grpc_service.timeout <= timedelta(seconds=0.5)
+    assert timedelta(0) < config.grpc_service.timeout <= timedelta(seconds=2)
     assert config.grpc_service.envoy_grpc.cluster_name == "authz"
     assert not config.include_peer_certificate
     assert not config.clear_route_cache
@@ -86,10 +87,22 @@ def test_dead_or_hung_sidecar_is_taken_out(file: EnvoyFile) -> None:
     assert check.grpc_health_check.service_name == "envoy.service.auth.v3.Authorization"
     assert check.interval == check.no_traffic_interval <= timedelta(seconds=1)
     assert check.healthy_threshold == 1
-    assert check.unhealthy_threshold <= 2
+    assert check.unhealthy_threshold == 1
     assert cluster.common_lb_config.healthy_panic_threshold.value == 0
     assert cluster.common_lb_config.update_merge_window == timedelta(0)
     assert cluster.connect_timeout <= timedelta(seconds=0.25)
+
+
+@pytest.mark.parametrize("lane", ["open", "closed"])
+def test_busy_sidecar_is_not_taken_for_a_hung_one(
+    file: EnvoyFile, configuration: Configuration, lane: str
+) -> None:
+    """Checks and health checks wait alike, for several decisions: taken out, it opens the lane."""
+    (check,) = file.clusters["authz"].health_checks
+    timeout: timedelta = file.filters[lane].grpc_service.timeout
+
+    assert check.timeout == timeout
+    assert timeout.total_seconds() / configuration.settings.limits.decision_timeout >= 4
 
 
 def test_breaker_lets_in_whatever_the_listener_does(file: EnvoyFile) -> None:

@@ -46,7 +46,10 @@ def test_limit_tells_when_to_come_again(file: EnvoyFile) -> None:
 def test_limit_is_below_what_the_sidecar_answers_in_time(
     file: EnvoyFile, configuration: Configuration
 ) -> None:
-    """Burst and one timeout's refill: half of what it answers in that time, and of its queue."""
+    """Burst and one timeout's refill: half of what it answers in that time.
+
+    And burst and one decision's refill: half of what it takes on at once.
+    """
     bucket = file.filters["limit"].token_bucket
     rate = bucket.tokens_per_fill / bucket.fill_interval.total_seconds()
     for lane in ("open", "closed"):
@@ -54,7 +57,11 @@ def test_limit_is_below_what_the_sidecar_answers_in_time(
         at_once = bucket.max_tokens + rate * timeout
 
         assert at_once <= CHECKS_PER_SECOND * timeout / 2
-        assert at_once <= configuration.settings.limits.concurrency / 2
+
+    limits = configuration.settings.limits
+    under_way = bucket.max_tokens + rate * limits.decision_timeout
+
+    assert under_way <= limits.concurrency / 2
 
 
 def test_flood_cannot_keep_envoy_from_reading_answers(file: EnvoyFile) -> None:
