@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from redis.asyncio import Redis
 
+from sidecar.adapters.redis_deny_feed import ended
 from sidecar.core.deny import DenyEntry, DenyKey, DenyKind
 from sidecar.core.feed import Batch, Beat, Change, Denied, FeedId, Genesis, Lifted
 from sidecar.core.feed_wire import MAX_CHANGES, FeedKeys, sign_batch, sign_beat
@@ -88,7 +90,8 @@ class FeedSource:
     def _lasted(self, lift: Lifted) -> float:
         before = self.changes[: lift.seq - 1]
         under = [one.entry for one in before if isinstance(one, Denied)]
-        return max((one.until for one in under if one.key == lift.key), default=0)
+        # What lifted nothing that this feed knows may lift what a feed before it denied.
+        return max((one.until for one in under if one.key == lift.key), default=math.inf)
 
     def signed(self, after: int = 0, upto: int | None = None) -> bytes:
         return self.sign(self.stretch(after, self.end if upto is None else upto))
@@ -167,5 +170,4 @@ class Publisher:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await ended({task})

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -109,8 +108,6 @@ class DenyFile:
             raise BrokenDenyFileError(f"{self._file.path}:{self._lines}: {bad}") from None
         if not isinstance(found, _Deny):
             return found.key()
-        if not math.isfinite(found.until):
-            raise BrokenDenyFileError(f"{self._file.path}:{self._lines}: until is no time")
         return DenyEntry(found.key(), found.until, found.not_before, found.reason)
 
 

@@ -11,7 +11,8 @@ file ends earlier, and the feed is read again from there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,6 @@ from typing import Final, TypeAlias
 import structlog
 
 from sidecar.adapters.own_file import OwnFile
-from sidecar.core.deny import DenyEntry
 from sidecar.core.feed import Batch, Beat, Denied, FeedId
 from sidecar.logs import place_of
 
@@ -39,13 +39,14 @@ Signed: TypeAlias = tuple[bytes, Batch | Beat]
 class _Line:
     feed: FeedId
     upto: int
-    denied: tuple[DenyEntry, ...]
+    until: float
+    """When the last of what it denies ends."""
 
     @classmethod
     def of(cls, said: Batch | Beat) -> _Line:
         changes = said.changes if isinstance(said, Batch) else ()
-        denied = tuple(change.entry for change in changes if isinstance(change, Denied))
-        return cls(said.feed, said.upto, denied)
+        ends = (change.entry.until for change in changes if isinstance(change, Denied))
+        return cls(said.feed, said.upto, max(ends, default=-math.inf))
 
 
 class DenySnapshot:
@@ -123,17 +124,18 @@ class DenySnapshot:
         self,
         base: Sequence[tuple[bytes, Batch]],
         proof: Sequence[Signed],
-        still_holds: Callable[[DenyEntry], bool],
+        *,
+        now: float,
     ) -> bool:
         """Let ``base`` stand for every line of its feed that it covers; whether it does now.
 
-        Lines of a feed that was replaced go when nothing holds of it any more, all together:
-        without the first the others could not be read.
+        Lines of a feed that was replaced go when everything in it has ended, all together: without
+        the first the others could not be read.
         """
         feed, covered = base[-1][1].feed, base[-1][1].upto
         here = [at for at, line in enumerate(self._lines) if line.feed == feed]
         older = self._lines[: here[0]] if here else list(self._lines)
-        needed = {line.feed for line in older if any(still_holds(entry) for entry in line.denied)}
+        needed = {line.feed for line in older if now < line.until}
         before = [at for at, line in enumerate(older) if line.feed in needed]
         tail = next((at for at in here if self._lines[at].upto > covered), len(self._lines))
         middle: list[Signed] = [*base, *proof]

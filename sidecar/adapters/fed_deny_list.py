@@ -143,7 +143,9 @@ class FedDenyList:
             taken, reading = (Taken.FORGED, reading) if batch is None else reading.take(batch)
             if batch is None or taken is not Taken.APPLIED:
                 return
+            await asyncio.sleep(0)  # checks go first
             yield text, batch
+            await asyncio.sleep(0)
 
     async def compact(self, texts: AsyncIterator[bytes]) -> bool:
         """Shorten the snapshot by the feed's base, where that is ours; whether it was done."""
@@ -154,8 +156,7 @@ class FedDenyList:
         if self._snapshot is None or not base or not here or not proven:
             return False
         proof = [] if self._proof is None else [self._proof]
-        now = self._clock.now()
-        return await self._snapshot.rewrite(base, proof, lambda one: self._fed.holds(one, now=now))
+        return await self._snapshot.rewrite(base, proof, now=self._clock.now())
 
     def entries(self, *, now: float) -> tuple[DenyEntry, ...]:
         """Every entry that has not ended, those of one key together."""

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from sidecar.adapters.deny_index import DenyIndex, Entries
-from sidecar.core.deny import DenyEntry, DenyKey
-from sidecar.core.feed import Batch, Beat, Change, Denied, Genesis, Lifted, Reading, Taken
+from sidecar.adapters.deny_index import DenyIndex, Name, Rows, name_of, row_of
+from sidecar.core.feed import Batch, Beat, Change, Denied, Genesis, Reading, Taken
 
 _FORGOTTEN_FOR_ROOM: Final = 5000
 
@@ -48,26 +47,23 @@ class FedEntries:
         taken, self.reading = self.reading.hear(beat, now=now)
         return taken
 
-    def holds(self, entry: DenyEntry, *, now: float) -> bool:
-        """Whether this very entry refuses anybody."""
-        return now < entry.until and entry in self.index.under(entry.key)
-
-    def _staged(self, changes: Iterable[Change], now: float) -> tuple[dict[DenyKey, Entries], int]:
-        """What would stand under every key that the changes touch, and how many in all then."""
-        staged: dict[DenyKey, Entries] = {}
+    def _staged(self, changes: Iterable[Change], now: float) -> tuple[dict[Name, Rows], int]:
+        """What would stand under every name that the changes touch, and how many in all then."""
+        staged: dict[Name, Rows] = {}
         replaced = 0
         for change in changes:
-            if isinstance(change, Genesis) or (
-                isinstance(change, Denied) and change.entry.until <= now
-            ):
+            if isinstance(change, Genesis):
                 continue
-            key = change.entry.key if isinstance(change, Denied) else change.key
-            held = staged.get(key)
+            row = row_of(change.entry) if isinstance(change, Denied) else None
+            if row is not None and row[0] <= now:
+                continue
+            name = name_of(change.entry.key if isinstance(change, Denied) else change.key)
+            held = staged.get(name)
             if held is None:
-                held = self.index.under(key)
+                held = self.index.under(name)
                 replaced += len(held)
-            if isinstance(change, Lifted):
-                staged[key] = ()
+            if row is None:
+                staged[name] = ()
             else:
-                staged[key] = held if change.entry in held else (*held, change.entry)
+                staged[name] = held if row in held else (*held, row)
         return staged, len(self.index) - replaced + sum(map(len, staged.values()))

@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 
 from sidecar.adapters.deny_file import Change, DenyFile
-from sidecar.adapters.deny_index import DenyIndex
+from sidecar.adapters.deny_index import DenyIndex, name_of, row_of
 from sidecar.core.deny import DenyEntry, DenyKey
 from sidecar.core.model import Agent
 
@@ -43,15 +43,14 @@ class MemoryDenyList:
         Raises ``ValueError`` also when the file cannot be written. Then the entry holds all the
         same, until the process ends: in an emergency a full disk must not let an agent pass.
         """
-        held = self._index.under(entry.key)
-        if entry in held:
+        name, row = name_of(entry.key), row_of(entry)
+        if row in self._index.under(name):
             return
         if len(self._index) >= self._capacity:
             self._index.forget(len(self._index), now=now)
-            held = self._index.under(entry.key)
         if len(self._index) >= self._capacity:
             raise ValueError(f"the deny list is full ({self._capacity} entries)")
-        self._index.put(entry.key, (*held, entry), now=now)
+        self._index.put(name, (*self._index.under(name), row), now=now)
         self._keep(entry, "it holds only until the next start")
         self._tidy(now)
 
@@ -60,10 +59,10 @@ class MemoryDenyList:
 
         Raises ``ValueError`` when the file cannot be written; then nothing was lifted.
         """
-        if not self._index.under(key):
+        if not self._index.under(name_of(key)):
             return False
         self._keep(key, "nothing was lifted")
-        self._index.put(key, (), now=-math.inf)
+        self._index.put(name_of(key), (), now=-math.inf)
         return True
 
     def entries(self, *, now: float) -> tuple[DenyEntry, ...]:
@@ -103,9 +102,11 @@ def _loaded(path: Path, index: DenyIndex) -> DenyFile:
     try:
         for change in file.load():
             if isinstance(change, DenyKey):
-                index.put(change, (), now=-math.inf)
-            elif change not in (held := index.under(change.key)):
-                index.put(change.key, (*held, change), now=-math.inf)
+                index.put(name_of(change), (), now=-math.inf)
+                continue
+            name, row = name_of(change.key), row_of(change)
+            if row not in index.under(name):
+                index.put(name, (*index.under(name), row), now=-math.inf)
     except BaseException:
         file.close()
         raise

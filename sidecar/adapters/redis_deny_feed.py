@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from typing import Any, Final
 
 import structlog
@@ -84,9 +84,7 @@ class RedisDenyFeed:
 
     async def close(self) -> None:
         """End every task."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await ended(self._tasks)
 
     async def _run(self) -> None:
         while True:
@@ -140,8 +138,11 @@ class RedisDenyFeed:
         taken: set[Taken] = set()
         for identifier, fields in found[0][1] if found else ():
             self._at = identifier
-            taken.add(self._list.take(fields.get(b"b", b"")))
+            text = fields.get(b"b", b"")
+            batch = self._list.open(text)
             await asyncio.sleep(0)  # checks go first
+            taken.add(Taken.FORGED if batch is None else self._list.apply(batch, text))
+            await asyncio.sleep(0)
         if taken - {Taken.APPLIED}:
             await asyncio.sleep(_PAUSE_S)  # who floods the stream does not own this process
         return taken
@@ -195,7 +196,6 @@ class RedisDenyFeed:
                 return
             for text in texts:
                 yield text
-                await asyncio.sleep(0)
             start += _BASE_SLICE
 
     async def _compact(self) -> None:
@@ -219,3 +219,16 @@ class RedisDenyFeed:
     @property
     def _cursor(self) -> bytes:
         return b"%d-0" % self._list.upto
+
+
+async def ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended.
+
+    Once may not be enough: ``asyncio.wait_for``, which redis-py sends with, loses a cancellation
+    that comes together with its result (Python before 3.12).
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_PAUSE_S)

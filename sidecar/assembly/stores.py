@@ -89,6 +89,7 @@ async def deny_part(
     if settings.source == "redis":
         return await _fed_deny_list(configuration, clock, chance, stack)
     memory = MemoryDenyList(capacity=settings.capacity, file=Path(settings.file))
+    stack.callback(memory.close)
     socket = socket_app(memory, clock, configuration.issuers)
     return DenyPart("memory", memory, socket, lambda: len(memory), lambda: True)
 

@@ -70,7 +70,8 @@ class Batch:
     """A signed stretch of the feed: every change in it that still means something, in order.
 
     What has ended may be left out, and so may what was lifted within the stretch; a lift stays as
-    long as what it lifted would have lasted, for readers who stand in the middle. Raises
+    long as what it lifted would have lasted, for readers who stand in the middle. One that lifted
+    nothing which this feed knows stays: it may lift what a feed before it denied. Raises
     ``ValueError`` when the numbers contradict each other.
     """
 
