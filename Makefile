@@ -32,9 +32,9 @@ lint: $(VENV)/.dev $(OPA) ## formatting, lint, types, import rules, generated fi
 	@$(BIN)/mypy
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
-	@$(OPA) fmt --fail --list policies k8s/config
+	@$(OPA) fmt --fail --list policies opa
 	@$(OPA) check --strict --schema policies/schema policies
-	@$(OPA) check --strict k8s/config
+	@$(OPA) check --strict --bundle opa
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(call protoc_into,"$$fresh") \
 		&& diff -r --exclude=__init__.py --exclude=__pycache__ "$$fresh" $(GENERATED) \
 		|| { echo "generated code is not what proto/ says: run make proto"; exit 1; }
@@ -50,12 +50,13 @@ policies: $(OPA) ## test, check and format-check the policies with stock OPA
 	@$(OPA) check --strict --schema policies/schema policies
 	@$(OPA) test --bundle --verbose policies
 
-docs: $(VENV)/.dev ## print the tables of the manual from the code again
+docs: $(VENV)/.dev $(OPA) ## print the tables of the manual, and OPA's capabilities, again
 	@mkdir -p .cache
 	@$(BIN)/python -c 'from sidecar.config.reference import manual; print(manual(), end="")' \
 		> .cache/configuration.md && mv .cache/configuration.md docs/configuration.md
 	@PYTHONPATH=. $(BIN)/python tests/unit/test_operations_page.py --write
 	@PYTHONPATH=. $(BIN)/python tests/unit/test_stance_page.py --write
+	@SCOPEGATE_OPA=$(OPA) $(BIN)/python -m tests.policies.test_opa_folder --write
 
 lock: $(VENV)/.dev ## resolve the dependencies again, with hashes
 	@for extra in "run --all-extras" "demo --all-extras --group demo -c requirements/run.lock" \

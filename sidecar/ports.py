@@ -101,7 +101,10 @@ class Policy(Protocol):
 
     @property
     def revision(self) -> str:
-        """A digest of the loaded policies and data; part of every question and record."""
+        """A digest of the loaded policies and data, or a remote engine's word for its bundle.
+
+        That word is ``unknown`` until it has been heard of. Part of every question and record.
+        """
         ...
 
     async def rule_on(self, question: Question, *, deadline: float) -> Ruling | Refused:

@@ -1,11 +1,13 @@
 """The manifests of ``k8s/`` as ``kubectl apply -k`` would send them, and a Pod's files as mounted.
 
 Only what our kustomizations use is understood; anything else fails, so that no test looks at other
-documents than a cluster gets. Files are read by the sidecar's strict reader: duplicate keys fail.
+documents than a cluster gets. Names of ConfigMaps get no hash. Files are read by the sidecar's
+strict reader: duplicate keys fail.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +21,12 @@ POLICIES: Final = ROOT / "policies"
 
 Object: TypeAlias = dict[str, Any]
 
-_KNOWN: Final = {"apiVersion", "kind", "namespace", "resources", "configMapGenerator"}
+SECRETS: Final = {"opa-token": {"token": "the-token-of-the-secret"}}
+"""What an operator has put into the cluster, by the Secret's name."""
+
+_KNOWN: Final = {
+    "apiVersion", "kind", "namespace", "resources", "configMapGenerator", "configurations",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,7 @@ def render(folder: Path = K8S) -> Rendered:
         sources = [folder / name for name in generator["files"]]
         objects.append(_config_map(generator["name"], sources))
         files |= set(sources)
+    files |= {folder / name for name in kustomization.get("configurations", [])}
     for one in objects:
         if "namespace" in kustomization and one["kind"] != "Namespace":
             one["metadata"]["namespace"] = kustomization["namespace"]
@@ -110,24 +118,52 @@ class Pod:
             if volume in {mount["name"] for mount in container["volumeMounts"]}
         }
 
-    def mount(self, container: str, under: Path) -> None:
-        """Write what a container sees below ``under``; directories of sockets are empty."""
+    def environment(self, container: str) -> dict[str, str]:
+        """A container's variables; those of a Secret from ``SECRETS``."""
+        return {
+            variable["name"]: variable.get("value") or _secret(variable["valueFrom"])
+            for variable in self.containers[container].get("env", [])
+        }
+
+    def mount(self, *containers: str, under: Path) -> None:
+        """Write what these containers see below ``under``; an ``emptyDir`` is open to everybody."""
         volumes = {volume["name"]: volume for volume in self.template["volumes"]}
-        for mount in self.containers[container]["volumeMounts"]:
-            volume, folder = volumes[mount["name"]], under / mount["mountPath"].lstrip("/")
+        mounts = {
+            mount["mountPath"]: volumes[mount["name"]]
+            for container in containers
+            for mount in self.containers[container]["volumeMounts"]
+        }
+        for path, volume in mounts.items():
+            folder = under / path.lstrip("/")
             folder.mkdir(parents=True)
+            folder.chmod(0o777)
             if "configMap" in volume:
                 name = volume["configMap"]["name"]
                 _write_as_kubelet(self.rendered.one("ConfigMap", name)["data"], folder)
+            if "secret" in volume:
+                _write_as_kubelet(SECRETS[volume["secret"]["secretName"]], folder)
 
     def arguments(self, container: str, under: Path) -> list[str]:
-        """A container's arguments, its mounts moved below ``under``."""
+        """A container's arguments, its mounts moved below ``under``, its variables expanded."""
         mounts = [mount["mountPath"] for mount in self.containers[container]["volumeMounts"]]
+        variables = self.environment(container)
         return [
-            _moved(argument, mounts, under)
+            _moved(_expanded(argument, variables), mounts, under)
             for key in ("command", "args")
             for argument in self.containers[container].get(key, [])
         ]
+
+
+def _secret(source: Object) -> str:
+    (reference,) = source.values()
+    assert source.keys() == {"secretKeyRef"}
+    assert "optional" not in reference
+    return SECRETS[reference["name"]][reference["key"]]
+
+
+def _expanded(argument: str, variables: dict[str, str]) -> str:
+    """Kubernetes writes a variable of the container for each ``$(NAME)``."""
+    return re.sub(r"\$\((\w+)\)", lambda found: variables[found[1]], argument)
 
 
 def _moved(argument: str, mounts: list[str], under: Path) -> str:

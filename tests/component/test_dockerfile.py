@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from typing import Final
 
 from tests.k8s_manifests import ROOT, Pod
@@ -44,6 +45,17 @@ def test_packages_come_by_hash_and_are_not_built() -> None:
     assert "requirements/run.lock /tmp/run.lock" in _all("COPY")
     assert len(re.findall(r"^\S+==", lock, re.MULTILINE)) >= 20
     assert not re.search(r"(apt-get|curl|wget|ADD)\b", TEXT)
+
+
+def test_image_has_what_the_deployment_asks_for() -> None:
+    """The lock holds every extra: what is not installed is refused at start."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    lock = (ROOT / "requirements" / "run.lock").read_text()
+    named = [re.split(r"[^a-z0-9-]", one)[0] for packages in extras.values() for one in packages]
+
+    assert {"opa-python-client", "redis"} <= set(named)
+    assert all(re.search(rf"^{name}==", lock, re.MULTILINE) for name in (*named, "hiredis"))
 
 
 def test_user_is_the_deployments() -> None:

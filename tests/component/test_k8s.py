@@ -10,9 +10,10 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 
-from sidecar.config.build import load_configuration
 from sidecar.config.problem import ConfigurationError
+from sidecar.config.yaml_source import parse_yaml
 from tests.k8s_manifests import K8S, ROOT, Object, Pod, render
+from tests.k8s_opa import BUILDERS
 
 POD = Pod()
 CONTAINERS = list(POD.containers)
@@ -78,7 +79,7 @@ def test_pod_gives_nothing_of_the_node_or_the_api_server() -> None:
     assert spec["enableServiceLinks"] is False
     assert not {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"} & spec.keys()
     kinds = {key for volume in spec["volumes"] for key in volume} - {"name"}
-    assert kinds == {"configMap", "emptyDir"}
+    assert kinds == {"configMap", "emptyDir", "secret"}
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
@@ -103,12 +104,23 @@ def test_images_are_of_the_versions_that_are_tested_here() -> None:
 
 
 def test_tool_starts_after_scopegate_is_ready() -> None:
-    """Native sidecars with startup probes go first, OPA before who may ask it."""
-    first, then = POD.template["initContainers"], POD.template["containers"]
+    """Native sidecars with startup probes go first; OPA before who asks it, after its bundles."""
+    *builders, opa, scopegate = POD.template["initContainers"]
+    then = POD.template["containers"]
 
-    assert [one["name"] for one in first] == ["opa", "scopegate"]
+    assert tuple(one["name"] for one in builders) == BUILDERS
+    assert [one["name"] for one in (opa, scopegate)] == ["opa", "scopegate"]
     assert [one["name"] for one in then] == ["envoy", "tool"]
-    assert all(one["restartPolicy"] == "Always" and one["startupProbe"] for one in first)
+    assert all(one["restartPolicy"] == "Always" and one["startupProbe"] for one in (opa, scopegate))
+    assert not any("restartPolicy" in one for one in builders)
+
+
+def test_a_busy_opa_is_not_ended_for_it() -> None:
+    """Callers can keep it busy for seconds; its end would be an outage, which lets reads pass."""
+    probe = POD.containers["opa"]["livenessProbe"]
+
+    assert probe["timeoutSeconds"] >= 5
+    assert probe["failureThreshold"] * probe["periodSeconds"] >= 60
 
 
 def test_probes_ask_what_scopegate_answers() -> None:
@@ -125,8 +137,8 @@ def test_probes_ask_what_scopegate_answers() -> None:
 
 def test_pod_has_time_to_drain() -> None:
     """Envoy ends before the tool, and after both there is time for checks under way and OPA."""
-    config = K8S / "config" / "scopegate.yaml"
-    drain = load_configuration(config, {}).settings.drain_timeout
+    settings = parse_yaml(POD.config("scopegate", "scopegate.yaml"), "scopegate.yaml").data
+    drain = settings["drain_timeout"]
     wait = {
         name: POD.containers[name]["lifecycle"]["preStop"]["sleep"]["seconds"]
         for name in ("envoy", "tool")
@@ -155,14 +167,24 @@ def test_no_rollout_runs_two_sidecars_with_a_memory_each() -> None:
 def test_sockets_are_shared_by_those_who_need_them_only() -> None:
     """The tool has none; Envoy, which strangers talk to, reaches neither deny list nor OPA."""
     volumes = {v["name"]: v["emptyDir"] for v in POD.template["volumes"] if "emptyDir" in v}
+    sockets = {name for name in volumes if name.endswith("-socket")}
 
-    assert {volume: POD.sharing(volume) for volume in volumes} == {
+    assert {volume: POD.sharing(volume) for volume in sockets} == {
         "check-socket": {"envoy", "scopegate"},
         "admin-socket": {"scopegate"},
         "envoy-socket": {"envoy"},
         "opa-socket": {"opa", "scopegate"},
     }
-    assert {volume["medium"] for volume in volumes.values()} == {"Memory"}
+    assert {volumes[name]["medium"] for name in sockets} == {"Memory"}
+
+
+def test_deny_list_and_token_are_scopegates_alone() -> None:
+    """Whoever can write to the deny list's folder can lift a revocation."""
+    volumes = {volume["name"]: volume for volume in POD.template["volumes"]}
+
+    assert POD.sharing("state") == POD.sharing("opa-token") == {"scopegate"}
+    assert "medium" not in volumes["state"]["emptyDir"]
+    assert volumes["opa-token"]["secret"] == {"secretName": "opa-token"}  # required: no "optional"
 
 
 def test_one_user_opens_the_socket_of_the_checks() -> None:

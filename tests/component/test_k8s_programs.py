@@ -4,95 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import socket
 import stat
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
-from examples.demo.processes import until
-from tests.k8s_manifests import Pod
+from examples.demo.program import until
+from tests.k8s_manifests import SECRETS, Pod
+from tests.k8s_opa import Opa, running_opa
 
 POD = Pod()
-TOKEN: Final = "the-token-of-the-secret"
+TOKEN: Final = SECRETS["opa-token"]["token"]
 RULING: Final = "/v1/data/scopegate/ruling"
 SECRET: Final = "only-the-caller-knows"
 QUESTION: Final = {"input": {"request": {"access": "read", "query": {"q": [SECRET]}}}}
 
 
-@dataclass(frozen=True, slots=True)
-class Opa:
-    """A running OPA; ``log`` is what its container would print."""
-
-    api: Path
-    probes: Path
-    log: Path
-
-    async def ask(
-        self, method: str, path: str, *, token: str = "", on: Path | None = None, body: Any = None
-    ) -> tuple[int, Any]:
-        """Status and document of one request, over the socket of the API unless told."""
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        connector = aiohttp.UnixConnector(str(on or self.api))
-        async with (
-            aiohttp.ClientSession(connector=connector, headers=headers) as session,
-            session.request(method, f"http://opa{path}", json=body) as answer,
-        ):
-            text = await answer.text()
-        return answer.status, json.loads(text) if text.startswith("{") else text
-
-
-@asynccontextmanager
-async def running_opa(folder: Path, environ: dict[str, str]) -> AsyncIterator[Opa]:
-    """OPA with the container's arguments and mounts; its probes are on a socket, not on a port."""
-    program = os.environ.get("SCOPEGATE_OPA") or shutil.which("opa")
-    assert program, "OPA is missing: `make test` builds it"
-    POD.mount("opa", folder)
-    opa = Opa(folder / "run/opa/opa.sock", folder / "probes.sock", folder / "log")
-    arguments = [
-        f"--diagnostic-addr=unix://{opa.probes}" if one.startswith("--diagnostic-addr=") else one
-        for one in POD.arguments("opa", folder)
-    ]
-    with opa.log.open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            program, *arguments, env=environ, stdout=log, stderr=log
-        )
-
-    async def healthy() -> bool:
-        assert process.returncode is None, opa.log.read_text()
-        try:
-            return (await opa.ask("GET", "/health", on=opa.probes))[0] == 200
-        except aiohttp.ClientError:
-            return False
-
-    try:
-        await until(healthy, "OPA to be healthy")
-        yield opa
-    finally:
-        process.terminate()
-        await process.wait()
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def opa(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Opa]:
     """With the Secret."""
-    (variable,) = POD.containers["opa"]["env"]
-    async with running_opa(tmp_path_factory.mktemp("opa"), {variable["name"]: TOKEN}) as opa:
+    async with running_opa(POD, tmp_path_factory.mktemp("opa")) as opa:
         yield opa
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_opa_serves_the_policies_to_who_holds_the_token(opa: Opa) -> None:
-    """The same rule that scopegate asks itself."""
+    """It is what OPA loaded, and all that it loaded."""
     status, answer = await opa.ask("POST", RULING, token=TOKEN, body=QUESTION)
 
     assert (status, answer["result"]["action"]) == (200, "allow")
@@ -156,8 +99,7 @@ async def test_opa_opens_its_socket_to_its_group(opa: Opa) -> None:
 
 async def test_opa_records_decisions_without_the_question(tmp_path: Path) -> None:
     """What the caller said is in no record; that there was a decision is."""
-    (variable,) = POD.containers["opa"]["env"]
-    async with running_opa(tmp_path, {variable["name"]: TOKEN}) as opa:
+    async with running_opa(POD, tmp_path) as opa:
         await opa.ask("POST", RULING, token=TOKEN, body=QUESTION)
 
     lines = [json.loads(line) for line in opa.log.read_text().splitlines()]
@@ -173,14 +115,14 @@ async def test_opa_answers_nobody_without_the_secret(
     tmp_path: Path, environ: dict[str, str]
 ) -> None:
     """No token is no key that fits."""
-    async with running_opa(tmp_path, environ) as opa:
+    async with running_opa(POD, tmp_path, environ) as opa:
         for token in ("", " ", TOKEN):
             assert (await opa.ask("POST", RULING, token=token, body=QUESTION))[0] == 401
 
 
 async def test_stand_in_tells_what_reached_it_and_ends_when_asked(tmp_path: Path) -> None:
     """On the address that it is given and no other; SIGTERM ends even a container's process 1."""
-    POD.mount("tool", tmp_path)
+    POD.mount("tool", under=tmp_path)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -196,12 +196,6 @@ async def test_print_of_a_policy_reaches_no_log(copy: Path, tmp_path: Path) -> N
     assert "LEAK" not in server.log.read_text()
 
 
-@pytest.mark.parametrize("name", ["authz.rego", "mask.rego", "opa.yaml"])
-def test_kubernetes_has_the_same_files(name: str) -> None:
-    """Kustomize reads only below its own folder, so they stand there a second time."""
-    assert (ROOT / "k8s/config" / name).read_bytes() == (GUARD / name).read_bytes()
-
-
 def test_guard_is_strict_rego_in_canonical_format() -> None:
     """And nothing else is loaded from the folder: its roots are OPA's own."""
     checked = opa("check", "--strict", "--bundle", "opa")

@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[3]
 DEMO = ROOT / "examples" / "demo" / "scopegate.yaml"
 ENVOY = ROOT / "envoy" / "envoy.yaml"
 K8S = ROOT / "k8s" / "config"
+WITHOUT_OPA = {"SCOPEGATE__POLICY": '{"engine": "embedded", "opa": null, "paths": ["."]}'}
+"""The token that OPA wants is in the cluster; lanes do not depend on it."""
 
 DEPLOYMENTS = pytest.mark.parametrize(
     ("settings", "envoy"),
@@ -45,7 +47,7 @@ def members(value: Any, name: str) -> Iterator[Any]:
 @DEPLOYMENTS
 def test_envoy_sends_the_bodies_that_the_sidecar_has_room_for(settings: Path, envoy: Path) -> None:
     """Both lanes bound a body as ``limits.body_bytes`` does."""
-    limit = load_configuration(settings, {}).settings.limits.body_bytes
+    limit = load_configuration(settings, WITHOUT_OPA).settings.limits.body_bytes
     sent = list(members(read_yaml(envoy, envoy.name).data, "max_request_bytes"))
 
     assert sent == [limit, limit]
@@ -69,7 +71,7 @@ def lanes_in(envoy: Path) -> list[tuple[dict[str, str], dict[str, Any]]]:
 
 
 def catalogue_of(settings: Path) -> Catalogue:
-    return load_configuration(settings, {}).catalogue
+    return load_configuration(settings, WITHOUT_OPA).catalogue
 
 
 @DEPLOYMENTS

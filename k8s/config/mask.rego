@@ -1,5 +1,0 @@
-# METADATA
-# title: What the decision log leaves out
-package system.log
-
-mask contains "/input"
