@@ -48,7 +48,10 @@ def show(report: Report, configuration: Configuration, console: Console, *, now:
     console.print(_routes(routes))
     if any(route.outages for route in routes):
         console.print(_exceptions(routes, now))
-    console.print(f"policy revision {report.policy_revision}", soft_wrap=True)
+    if report.policy_revision:
+        console.print(f"policy revision {report.policy_revision}", soft_wrap=True)
+    else:
+        console.print("the policies are OPA's: whether it has them was not checked")
     if not report.keys:
         console.print("offline: whether the issuers' keys can be had was not checked")
 

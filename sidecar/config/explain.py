@@ -61,7 +61,7 @@ def validated(model: type[M], data: Any, origin: Origin) -> M:
     Validated as JSON: nothing is coerced (``"30"`` is no number), and lists may become tuples.
     """
     try:
-        return model.model_validate_json(json.dumps(data))
+        return model.model_validate_json(json.dumps(data, default=str))  # a variable's path
     except ValidationError as error:
         problems = (
             origin.problem(_place(details), _message(details, model))

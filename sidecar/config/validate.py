@@ -30,11 +30,12 @@ from sidecar.core.keyring import BadKeySet, KeyRing, parse_jwks
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found; without problems, ``configuration`` and ``policy_revision`` are there."""
+    """What was found; without problems, ``configuration`` is there."""
 
     problems: tuple[Problem, ...]
     configuration: Configuration | None = None
     policy_revision: str = ""
+    """Empty when an OPA has the policies: nobody asked it."""
     keys: Mapping[str, KeyRing] = field(default_factory=dict)
     """By the issuers' names; empty when nothing was fetched."""
 
@@ -52,6 +53,8 @@ async def validate(path: Path, environ: Mapping[str, str], *, offline: bool = Fa
 
 
 def _load_policies(configuration: Configuration, problems: list[Problem]) -> str:
+    if configuration.settings.policy.engine == "opa":
+        return ""
     entrypoint = configuration.settings.policy.entrypoint
     try:
         return EmbeddedPolicy.load(configuration.policy_paths, entrypoint).revision

@@ -55,6 +55,10 @@ def test_environment_wins_over_file_over_default(settings_file: Path) -> None:
         ("SCOPEGATE__LOG__DECISIONS", "false", "log.decisions", "False"),
         ("SCOPEGATE__LOG", '{"level": "debug"}', "log.level", "debug"),
         ("SCOPEGATE__ADMIN__HTTP", "0.0.0.0:1", "admin.http", "0.0.0.0:1"),
+        ("SCOPEGATE__ADMIN__SOCKET", "a.sock", "admin.socket", "a.sock"),
+        ("SCOPEGATE__DENY_LIST__FILE", "state/denied", "deny_list.file", "state/denied"),
+        ("SCOPEGATE__DENY_LIST__STALE_AFTER", "2.5", "deny_list.stale_after", "2.5"),
+        ("SCOPEGATE__DENY_LIST__STALE_AFTER", "off", "deny_list.stale_after", "None"),
         ("SCOPEGATE__POLICY__PATHS", '["a", "b"]', "policy.paths", "('a', 'b')"),
         (
             "SCOPEGATE__POLICY_HEADERS",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from sidecar.cli import app
+from sidecar.cli.validate import show
 from sidecar.config.build import load_configuration
 from sidecar.config.validate import Report, validate
 from sidecar.core.lanes import lane_digest, lanes_of
@@ -193,6 +196,20 @@ async def test_validate_names_the_entrypoint_when_it_does_not_rule(
     assert (problem.source, problem.line) == (str(settings_file), 6)
     assert problem.field == "policy.entrypoint"
     assert fragment in problem.message
+
+
+async def test_validate_leaves_the_policies_to_opa_when_it_decides(settings_file: Path) -> None:
+    """OPA checks its own when it loads them; here nothing is loaded, and none is claimed."""
+    text = settings_file.read_text()
+    opa = "  engine: opa\n  opa: {address: unix:opa.sock}\n"
+    settings_file.write_text(text.replace("  paths: [policies]\n", opa))
+    report = await validate(settings_file, {}, offline=True)
+
+    assert (report.problems, report.policy_revision) == ((), "")
+    assert report.configuration is not None
+    out = io.StringIO()
+    show(report, report.configuration, Console(file=out, width=200))
+    assert "the policies are OPA's" in out.getvalue()
 
 
 async def test_validate_fetches_nothing_when_the_files_are_broken(settings_file: Path) -> None:
