@@ -58,6 +58,12 @@ def rule_by(path: Path, rego: str) -> None:
     path.write_text(path.read_text().replace(paths, entrypoint))
 
 
+def ask_an_opa(path: Path) -> None:
+    """Let an OPA decide."""
+    opa = "  engine: opa\n  opa: {address: unix:opa.sock}\n"
+    path.write_text(path.read_text().replace("  paths: [policies]\n", opa))
+
+
 def trust_another(path: Path) -> None:
     """Write the issuer down once more, under another name."""
     text = path.read_text()
@@ -200,15 +206,13 @@ async def test_validate_names_the_entrypoint_when_it_does_not_rule(
 
 async def test_validate_leaves_the_policies_to_opa_when_it_decides(settings_file: Path) -> None:
     """OPA checks its own when it loads them; here nothing is loaded, and none is claimed."""
-    text = settings_file.read_text()
-    opa = "  engine: opa\n  opa: {address: unix:opa.sock}\n"
-    settings_file.write_text(text.replace("  paths: [policies]\n", opa))
+    ask_an_opa(settings_file)
     report = await validate(settings_file, {}, offline=True)
 
     assert (report.problems, report.policy_revision) == ((), "")
     assert report.configuration is not None
     out = io.StringIO()
-    show(report, report.configuration, Console(file=out, width=200))
+    show(report, report.configuration, Console(file=out, width=200), now=0)
     assert "the policies are OPA's" in out.getvalue()
 
 
