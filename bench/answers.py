@@ -1,11 +1,15 @@
-"""What an answer must be. Every answer of a measurement is looked at, after the clock has stopped.
+"""What an answer must be; every answer of a measurement is looked at.
 
 Both servers that do the work must set the same five headers and remove the token. What Envoy does
 with an answer is decided by ``status.code`` (0 passes), so that comes first.
+
+Through Envoy, the route says in a response header what a tool would have been sent: a call that
+was let through is told by it, and whether it was let through by a server that did the work.
 """
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -21,6 +25,18 @@ IDENTITY: Final = {
 }
 DECISION: Final = "x-authz-decision-id"
 REMOVED: Final = ("authorization", "x-authz-skipped")
+
+SENT: Final = "bench-sent"
+"""The response header of Envoy's route; it stands in no answer that Envoy was told to refuse."""
+SENT_FORMAT: Final = "|".join(f"%REQ({name})%" for name in IDENTITY) + "|%REQ(authorization):6%"
+"""Its value (Envoy's command operators): the identity headers, and how the token begins."""
+SENT_BY_WORK: Final = "|".join(IDENTITY.values()) + "|"
+"""What it says behind a server that does the work: the whole identity, and no token."""
+SENT_BY_FLOOR: Final = "|" * len(IDENTITY) + "Bearer"
+"""What it says behind one that does none: the call as it came."""
+
+_REFUSED: Final = (401, 403)
+"""A server that fails, or is too late, refuses as well, but with Envoy's own 503."""
 
 
 def fault_of_allow(raw: bytes) -> str | None:
@@ -55,6 +71,23 @@ def fault_of_floor(raw: bytes) -> str | None:
     """What is wrong with the answer of a server that does no work, or None."""
     answer = _parsed(raw)
     return None if answer is not None and answer.status.code == 0 else "no empty OK"
+
+
+def fault_of_sent(status: int, sent: str | None, wanted: str) -> str | None:
+    """What is wrong with Envoy's answer to a call that passes, or None.
+
+    ``sent`` is the value of ``SENT`` if it is there, ``wanted`` what it has to be.
+    """
+    if status == HTTPStatus.OK and sent == wanted:
+        return None
+    return f"status {status}, {SENT}: {sent}"
+
+
+def fault_of_blocked(status: int, sent: str | None) -> str | None:
+    """What is wrong with Envoy's answer to a call that must not pass, or None."""
+    if sent is not None:
+        return "let through"
+    return None if status in _REFUSED else f"status {status}, not one of {_REFUSED}"
 
 
 def _parsed(raw: bytes) -> pb.CheckResponse | None:

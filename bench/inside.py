@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.answers import fault_of_allow
-from bench.load import percentile
+from bench.measured import percentile
 from bench.problem import BenchError
 from bench.work import Work
 from sidecar.assembly import serving

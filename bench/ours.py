@@ -60,8 +60,14 @@ def write_files(directory: Path, issuer: Issuer, *, port: int, records: bool) ->
 def sidecar_servers(directory: Path, issuer: Issuer) -> tuple[Server, ...]:
     """The installed command, as it comes and without records of its decisions."""
     return (
-        _sidecar("scopegate", directory / "records", issuer, records=True),
-        _sidecar("scopegate, no records", directory / "no-records", issuer, records=False),
+        _sidecar("ours", "scopegate", directory / "records", issuer, records=True),
+        _sidecar(
+            "ours_no_records",
+            "scopegate, no records",
+            directory / "no-records",
+            issuer,
+            records=False,
+        ),
     )
 
 
@@ -81,6 +87,7 @@ def _settings(directory: Path, port: int, *, records: bool) -> dict[str, Any]:
         "version": 1,
         "listen": f"127.0.0.1:{port}",
         "admin": {"http": "127.0.0.1:0", "socket": str(directory / "admin.sock")},
+        "deny_list": {"file": str(directory / "state" / "deny-list")},
         "catalogue": "catalogue.yaml",
         "policy": {"paths": [str(_POLICIES)]},
         "issuers": [
@@ -98,11 +105,11 @@ def _settings(directory: Path, port: int, *, records: bool) -> dict[str, Any]:
     }
 
 
-def _sidecar(name: str, directory: Path, issuer: Issuer, *, records: bool) -> Server:
+def _sidecar(key: str, name: str, directory: Path, issuer: Issuer, *, records: bool) -> Server:
     program = Path(sys.executable).with_name("scopegate")
     if not program.exists():
         raise BenchError(f"{program.name} is not installed beside this Python")
     port = free_port()
     config = write_files(directory, issuer, port=port, records=records)
     command = (str(program), "sidecar", "--config", str(config))
-    return Server(name, command, directory, port, fault_of_allow)
+    return Server(key, name, command, directory, port, fault_of_allow)

@@ -113,7 +113,7 @@ def _plugin(program: Path, directory: Path, issuer: Issuer) -> Server:
         "--config-file", "config.json", "--log-level", "error", "--skip-version-check",
         "policy.rego", "data.json",
     )  # fmt: skip
-    return Server(PLUGIN, command, directory, port, fault_of_allow)
+    return Server("peer", PLUGIN, command, directory, port, fault_of_allow)
 
 
 def _data(issuer: Issuer) -> dict[str, Any]:
@@ -132,4 +132,6 @@ def _floor(program: Path, directory: Path) -> Server:
     directory.mkdir()
     port = free_port()
     command = (str(program), f"127.0.0.1:{port}")
-    return Server("floor (no work)", command, directory, port, fault_of_floor, judges=False)
+    return Server(
+        "floor", "floor (no work)", command, directory, port, fault_of_floor, judges=False
+    )

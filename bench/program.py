@@ -1,4 +1,4 @@
-"""Runs one server as a child process and reads what it uses from ``/proc``.
+"""Runs one program as a child process and reads what it uses from ``/proc``.
 
 A child is ended by its own process id, politely and then not. It sees no variable of ours, so that
 nothing in somebody's environment changes what is measured.
@@ -33,9 +33,12 @@ class Usage:
 class Program:
     """A child process that has been started."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
+    def __init__(
+        self, name: str, process: asyncio.subprocess.Process, out: Path, log: Path
+    ) -> None:
         self._name = name
         self._process = process
+        self._out = out
         self._log = log
 
     def usage(self) -> Usage:
@@ -57,6 +60,19 @@ class Program:
         lines = self._log.read_text(errors="replace").splitlines()[-_LAST_WORDS:]
         return "\n".join(lines) or "(it wrote nothing)"
 
+    async def output(self, seconds: float) -> str:
+        """What it has written to standard output when it ends by itself.
+
+        Raises ``BenchError`` when it fails, or goes on for longer than ``seconds``.
+        """
+        try:
+            await asyncio.wait_for(self._process.wait(), seconds)
+        except TimeoutError as error:
+            raise BenchError(f"{self._name} did not end in {seconds:g} s") from error
+        if self._process.returncode != 0:
+            raise BenchError(f"{self._name} failed:\n{self.last_words()}")
+        return self._out.read_text(errors="replace")
+
     async def stop(self) -> None:
         """Ask it to end, then make it end."""
         with contextlib.suppress(ProcessLookupError):
@@ -77,15 +93,15 @@ async def running(
 
     Its output goes to files there. Raises ``BenchError`` when it cannot be started.
     """
-    log = directory / "stderr.log"
+    out, log = directory / "stdout.log", directory / "stderr.log"
     try:
-        with (directory / "stdout.log").open("wb") as out, log.open("wb") as err:
+        with out.open("wb") as to_out, log.open("wb") as to_log:
             process = await asyncio.create_subprocess_exec(
-                *command, cwd=directory, env={"PATH": os.defpath}, stdout=out, stderr=err
+                *command, cwd=directory, env={"PATH": os.defpath}, stdout=to_out, stderr=to_log
             )
     except OSError as error:
         raise BenchError(f"{name} cannot be started: {error.strerror}") from error
-    program = Program(name, process, log)
+    program = Program(name, process, out, log)
     try:
         yield program
     finally:

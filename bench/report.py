@@ -6,117 +6,157 @@ import dataclasses
 import json
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
 from bench.inside import InsideRow
-from bench.load import IN_FLIGHT, ServerRow
+from bench.measured import IN_FLIGHT, Row
+
+DIRECT: Final = "direct"
+THROUGH_ENVOY: Final = "through_envoy"
+
+_OTHERS: Final = ("peer", "floor")
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """One server of ours beside one of others, measured in the same run."""
+    """One server of ours over one of others, measured in the same rounds and the same way."""
 
-    ours: str
-    other: str
+    rps: float
+    p50: float
+    p99: float
     cpu: float | None
-    """CPU per check, ours over theirs; None when theirs was too little to see."""
-    checks_per_s: float
+    """None when theirs was too little to see."""
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """Where it was measured."""
+class Conditions:
+    """Where and how it was measured."""
 
     python: str
     cpus: int
     load_average: float
     """Over the minute before the run: what others were doing here."""
+    rounds: int
+    checks: int
+    """Directly, per round."""
+    seconds: int
+    """Through Envoy, per round."""
 
 
-def this_machine() -> Machine:
-    """This one, as it is now."""
-    return Machine(platform.python_version(), os.cpu_count() or 1, os.getloadavg()[0])
+def conditions_now(*, rounds: int, checks: int, seconds: int) -> Conditions:
+    """This machine, as it is now."""
+    cpus, load = os.cpu_count() or 1, os.getloadavg()[0]
+    return Conditions(platform.python_version(), cpus, load, rounds, checks, seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """Everything that one run measured."""
 
-    ours: tuple[ServerRow, ...]
-    others: tuple[ServerRow, ...]
+    ways: Mapping[str, Sequence[Row]]
+    """The servers, measured directly and through Envoy."""
     inside: tuple[InsideRow, ...]
-    machine: Machine
-
-    def ratios(self) -> tuple[Ratio, ...]:
-        """Each of ours over each of the others."""
-        return tuple(_ratio(ours, other) for other in self.others for ours in self.ours)
+    conditions: Conditions
 
     def as_json(self) -> str:
-        """For programs; a number's unit is in its name."""
+        """For programs; a number's unit is in its name, a server's number is its median."""
         document = {
+            **dataclasses.asdict(self.conditions),
             "in_flight": IN_FLIGHT,
-            "cpus": self.machine.cpus,
-            "load_average": self.machine.load_average,
-            "python": self.machine.python,
-            "servers": [dataclasses.asdict(row) for row in (*self.ours, *self.others)],
+            **{way: {row.key: _numbers(row) for row in rows} for way, rows in self.ways.items()},
+            "ratios": {way: _ratios_by_key(rows) for way, rows in self.ways.items()},
             "in_process": [dataclasses.asdict(row) for row in self.inside],
-            "ratios": [dataclasses.asdict(ratio) for ratio in self.ratios()],
         }
         return json.dumps(document, indent=2) + "\n"
 
     def show(self, console: Console) -> None:
         """Print it."""
-        machine = self.machine
+        now = self.conditions
         console.print(
-            f"Python {machine.python}; {machine.cpus} CPUs, shared by server and client; "
-            f"load average {machine.load_average:.1f} before the run"
+            f"Python {now.python}; {now.cpus} CPUs, shared by server and client; "
+            f"load average {now.load_average:.1f} before the run; {now.rounds} rounds"
         )
-        console.print(_servers((*self.ours, *self.others)))
-        if self.others:
-            console.print(_ratios(self.ratios()))
+        titles = {
+            DIRECT: f"directly over gRPC: {now.checks:,} checks a round, {IN_FLIGHT} in flight",
+            THROUGH_ENVOY: f"through Envoy: {now.seconds} s a round, {IN_FLIGHT} connections",
+        }
+        for way, rows in self.ways.items():
+            console.print(_servers(titles[way], rows))
+            if _ratios(rows):
+                console.print(_ratio_table(titles[way].partition(":")[0], rows))
         console.print(_inside(self.inside))
 
 
-def _ratio(ours: ServerRow, other: ServerRow) -> Ratio:
-    cpu = ours.cpu_us / other.cpu_us if other.cpu_us else None
-    return Ratio(ours.name, other.name, cpu, ours.checks_per_s / other.checks_per_s)
+def _numbers(row: Row) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        **dataclasses.asdict(row.medians),
+        "rounds": [dataclasses.asdict(one) for one in row.rounds],
+    }
 
 
-def _servers(rows: Sequence[ServerRow]) -> Table:
-    table = _table(
-        f"{rows[0].checks:,} checks over gRPC, {IN_FLIGHT} in flight, every answer verified",
-        ("server", "checks/s", "p50 ms", "p99 ms", "CPU us/check", "memory MiB"),
+def _ratios(rows: Sequence[Row]) -> list[tuple[Row, Row, Ratio]]:
+    """Each of ours over each of the others."""
+    others = [row for row in rows if row.key in _OTHERS]
+    ours = [row for row in rows if row.key not in _OTHERS]
+    return [(one, other, _ratio(one, other)) for other in others for one in ours]
+
+
+def _ratio(ours: Row, other: Row) -> Ratio:
+    one, two = ours.medians, other.medians
+    return Ratio(
+        rps=one.rps / two.rps,
+        p50=one.p50_ms / two.p50_ms,
+        p99=one.p99_ms / two.p99_ms,
+        cpu=one.cpu_us / two.cpu_us if two.cpu_us else None,
     )
+
+
+def _ratios_by_key(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    nested: dict[str, dict[str, Any]] = {}
+    for ours, other, ratio in _ratios(rows):
+        nested.setdefault(ours.key, {})[other.key] = dataclasses.asdict(ratio)
+    return nested
+
+
+def _servers(title: str, rows: Sequence[Row]) -> Table:
+    columns = ("server", "requests/s", "p50 ms", "p99 ms", "CPU us/request", "memory MiB")
+    table = _table(title, columns)
     for row in rows:
+        one = row.medians
         table.add_row(
             row.name,
-            f"{row.checks_per_s:,.0f}",
-            f"{row.p50_ms:.2f}",
-            f"{row.p99_ms:.2f}",
-            f"{row.cpu_us:,.0f}",
-            f"{row.resident_mib:.0f}",
+            f"{one.rps:,.0f}",
+            f"{one.p50_ms:.2f}",
+            f"{one.p99_ms:.2f}",
+            f"{one.cpu_us:,.0f}",
+            f"{one.memory_mib:.0f}",
         )
     return table
 
 
-def _ratios(ratios: Iterable[Ratio]) -> Table:
-    table = _table("ratios", ("ours / other", "CPU per check", "checks/s"))
-    for ratio in ratios:
+def _ratio_table(way: str, rows: Sequence[Row]) -> Table:
+    columns = ("ours / other", "requests/s", "p50", "p99", "CPU per request")
+    table = _table(f"ratios {way}", columns)
+    for ours, other, ratio in _ratios(rows):
         table.add_row(
-            f"{ratio.ours} / {ratio.other}",
+            f"{ours.name} / {other.name}",
+            f"{ratio.rps:.2f}",
+            f"{ratio.p50:.2f}",
+            f"{ratio.p99:.2f}",
             "-" if ratio.cpu is None else f"{ratio.cpu:.2f}",
-            f"{ratio.checks_per_s:.2f}",
         )
     return table
 
 
 def _inside(rows: Iterable[InsideRow]) -> Table:
     table = _table(
-        "the pipeline alone, without gRPC, one check at a time",
+        "the pipeline alone, without gRPC, one check at a time, one round",
         ("check", "checks", "p50 us", "p99 us", "CPU us/check"),
     )
     for row in rows:

@@ -11,10 +11,13 @@ from pathlib import Path
 class Server:
     """A gRPC server of ``envoy.service.auth.v3.Authorization``, not started yet."""
 
+    key: str
+    """Its name in the JSON."""
     name: str
+    """Its name for people."""
     command: tuple[str, ...]
     directory: Path
-    """Its own, empty but for its files; it runs there and logs there."""
+    """Its own, empty but for its files; it runs there and logs there, each time it is measured."""
     port: int
     """On 127.0.0.1."""
     fault: Callable[[bytes], str | None]

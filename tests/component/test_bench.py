@@ -11,112 +11,27 @@ from pathlib import Path
 
 import pytest
 
-from bench import load, program
-from bench.answers import DECISION, IDENTITY, REMOVED, fault_of_allow, fault_of_refusal
+from bench import program, ready
+from bench.answers import DECISION, REMOVED, fault_of_allow, fault_of_refusal
+from bench.direct import measure_directly
 from bench.issuer import Issuer
-from bench.load import IN_FLIGHT, ServerRow, measure_server, percentile
+from bench.measured import IN_FLIGHT, Measured, percentile
 from bench.peers import FLOOR, PLUGIN
 from bench.problem import BenchError
-from bench.program import free_port
 from bench.server import Server
 from bench.work import Work
 from sidecar.envoy_api.generated import ext_authz_pb2 as pb
+from tests.bench_servers import allowing, asked_of, denying, made_server
 from tests.values import NOW
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKS, WARM_UP = 3 * IN_FLIGHT, 2 * IN_FLIGHT
 
-# Answers like a server that judges, by comparing bytes; its last argument says what it gets wrong.
-SERVER = """
-import asyncio, os, signal, sys, time
-from pathlib import Path
 
-import grpc
-
-fault = sys.argv[2]
-good = Path("good").read_bytes()
-allow, deny = Path("allow").read_bytes(), Path("deny").read_bytes()
-asked = {True: 0, False: 0}
-together = asyncio.Barrier(int(sys.argv[3]))
-
-def burn():
-    until = time.thread_time() + 0.01
-    while time.thread_time() < until:
-        pass
-
-async def check(raw, context):
-    asked[raw == good] += 1
-    Path("asked").write_text(f"{asked[True]} {asked[False]} {os.getpid()}")
-    number = asked[True]
-    if fault == "never right":
-        return deny if number < 3 else os._exit(3)
-    if raw == good and number > 1:
-        await together.wait()
-    if fault == "burns":
-        await asyncio.to_thread(burn)
-    if fault == "dies" and number == 40:
-        os._exit(3)
-    if fault == "wrong once" and number == 60:
-        return deny
-    return allow if raw == good or fault == "credulous" else deny
-
-async def main():
-    if fault == "deaf":
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    server = grpc.aio.server()
-    method = grpc.unary_unary_rpc_method_handler(check)
-    service = "envoy.service.auth.v3.Authorization"
-    handler = grpc.method_handlers_generic_handler(service, {"Check": method})
-    server.add_generic_rpc_handlers((handler,))
-    server.add_insecure_port(f"127.0.0.1:{sys.argv[1]}")
-    await server.start()
-    await server.wait_for_termination()
-
-if fault == "ends at once":
-    sys.exit("no licence")
-asyncio.run(main())
-"""
-
-
-def allowing(**changes: str) -> pb.CheckResponse:
-    """The right answer to a call that passes; ``changes`` are headers, empty for none."""
-    answer = pb.CheckResponse()
-    headers = {**IDENTITY, DECISION: "d-1", **changes}
-    for name, value in headers.items():
-        if value:
-            answer.ok_response.headers.add().header.MergeFrom(
-                pb.HeaderValue(key=name.encode(), value=value.encode())
-            )
-    answer.ok_response.headers_to_remove.extend(name.encode() for name in REMOVED)
-    return answer
-
-
-def denying(code: int = 16) -> pb.CheckResponse:
-    answer = pb.CheckResponse()
-    answer.status.code = code
-    answer.denied_response.status.code = 401
-    return answer
-
-
-def made_server(directory: Path, work: Work, fault: str = "") -> Server:
-    (directory / "good").write_bytes(work.check)
-    (directory / "allow").write_bytes(allowing().SerializeToString())
-    (directory / "deny").write_bytes(denying().SerializeToString())
-    port = free_port()
-    command = (sys.executable, "-c", SERVER, str(port), fault, str(IN_FLIGHT))
-    return Server("made", command, directory, port, fault_of_allow)
-
-
-async def measured(directory: Path, fault: str = "") -> ServerRow:
+async def measured(directory: Path, fault: str = "") -> Measured:
     work = Work(Issuer(NOW), {})
     server = made_server(directory, work, fault)
-    return await measure_server(server, work, checks=CHECKS, warm_up=WARM_UP)
-
-
-def asked_of(directory: Path) -> tuple[int, int, int]:
-    """Good checks, other checks, and the process that was asked."""
-    good, other, pid = map(int, (directory / "asked").read_text().split())
-    return good, other, pid
+    return await measure_directly(server, work, checks=CHECKS, warm_up=WARM_UP)
 
 
 def run_bench(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -131,18 +46,25 @@ def run_bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_bench_measures_the_sidecar_alone_when_no_peer_is_given(tmp_path: Path) -> None:
-    """It starts the real sidecar, gets every answer right, and says that nobody else was asked."""
+    """It starts the real sidecar, gets every answer right, and says that nobody else was asked.
+
+    Directly and through a real Envoy, whose every answer is looked at, too.
+    """
     numbers = tmp_path / "numbers.json"
-    done = run_bench("--checks", "50", "--json", str(numbers))
+    done = run_bench("--checks", "50", "--seconds", "1", "--rounds", "1", "--json", str(numbers))
     assert done.returncode == 0, done.stderr
     assert "no peer given" in done.stdout
     report = json.loads(numbers.read_text())
-    servers = [(row["name"], row["checks"]) for row in report["servers"]]
-    assert servers == [("scopegate", 50), ("scopegate, no records", 50)]
+    for way in ("direct", "through_envoy"):
+        names = {key: row["name"] for key, row in report[way].items()}
+        assert names == {"ours": "scopegate", "ours_no_records": "scopegate, no records"}
+        for row in report[way].values():
+            assert all(row[unit] > 0 for unit in ("rps", "p50_ms", "p99_ms", "cpu_us"))
+            assert row["name"] in done.stdout
+    assert report["ratios"] == {"direct": {}, "through_envoy": {}}
     inside = [(row["name"], row["checks"]) for row in report["in_process"]]
     assert inside == [("token seen before", 50), ("token new each time", 50)]
-    assert report["ratios"] == []
-    assert all(row["name"] in done.stdout for row in report["servers"] + report["in_process"])
+    assert all(row["name"] in done.stdout for row in report["in_process"])
 
 
 @pytest.mark.parametrize(
@@ -173,15 +95,14 @@ def test_bench_ends_before_measuring_when_numbers_cannot_be_written(tmp_path: Pa
 
 
 async def test_server_gets_exactly_the_announced_checks_when_measured(tmp_path: Path) -> None:
-    """One to see that it is up, the calls to refuse, warm-up and checks, 16 of them at once.
+    """One to see that it is up, warm-up and checks, 16 at once; twice the calls to refuse.
 
     The server answers only when 16 wait, so that fewer in flight would end the run with an error.
     """
-    row = await measured(tmp_path)
-    assert (row.name, row.checks) == ("made", CHECKS)
+    await measured(tmp_path)
     good, other, _ = asked_of(tmp_path)
     assert good == 1 + WARM_UP + CHECKS
-    assert other == len(Work(Issuer(NOW), {}).refused)
+    assert other == 2 * len(Work(Issuer(NOW), {}).refused)
 
 
 async def test_cpu_is_that_of_all_the_servers_threads_when_it_burns_some(tmp_path: Path) -> None:
@@ -207,6 +128,7 @@ async def test_server_is_gone_when_it_was_measured(
         ("ends at once", r"made ended:\nno licence"),
         ("never right", r"made ended:\n\(it wrote nothing\)"),
         ("credulous", "made: a forged token: let through"),
+        ("credulous later", "made: a forged token: let through"),
         ("dies", "made: UNAVAILABLE"),
         ("wrong once", rf"made: answer \d+ of {CHECKS}: refused \(16 ''\)"),
     ],
@@ -223,7 +145,7 @@ async def test_nothing_is_measured_when_a_server_does_not_come_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The wait has an end, and the message says what the server said last."""
-    monkeypatch.setattr(load, "_START_S", 0.0)
+    monkeypatch.setattr(ready, "_START_S", 0.0)
     with pytest.raises(BenchError, match="made did not come up in 0 s; it last said: made: UNAV"):
         await measured(tmp_path)
 
@@ -231,9 +153,9 @@ async def test_nothing_is_measured_when_a_server_does_not_come_up(
 async def test_nothing_is_measured_when_a_server_cannot_be_started(tmp_path: Path) -> None:
     """A file that is no program is named, not a traceback."""
     (tmp_path / "text").write_text("no program")
-    server = Server("made", (str(tmp_path / "text"),), tmp_path, 1, fault_of_allow)
+    server = Server("made", "made", (str(tmp_path / "text"),), tmp_path, 1, fault_of_allow)
     with pytest.raises(BenchError, match="made cannot be started: Permission denied"):
-        await measure_server(server, Work(Issuer(NOW), {}), checks=1, warm_up=1)
+        await measure_directly(server, Work(Issuer(NOW), {}), checks=1, warm_up=1)
 
 
 def test_allow_has_no_fault_when_it_is_the_right_one() -> None:
