@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -46,6 +47,8 @@ class Watch:
 
     def __init__(self, redis: Redis, tags: Sequence[str], terms: Terms, clock: Clock) -> None:
         self.fault = "redis was not reached yet"
+        self.answered_at = -math.inf
+        """When Redis last answered a look, in seconds of ``Clock.monotonic``."""
         self._redis = redis
         self._tags = tags
         self._terms = terms
@@ -103,6 +106,7 @@ class Watch:
 
     async def _find_fault(self) -> str:
         facts = await facts_of(self._redis)
+        self.answered_at = self._clock.monotonic()
         if fault := self._misfit(facts):
             if facts.get("role") != "master":
                 await forget_node(self._redis)

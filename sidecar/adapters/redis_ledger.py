@@ -29,6 +29,10 @@ _BATCH: Final = 128
 """Most commits in one round trip."""
 _LEAST_WAIT_S: Final = 0.02
 """A commit that could wait less than this proves nothing about Redis."""
+_PATIENCE: Final = 0.4
+"""The share of a commit's time after which Redis is looked at."""
+_LATE_S: Final = 0.05
+"""A timer that rings so much later was kept waiting by this process."""
 _WORDS: Final = {
     "ok": None,
     "claimed_before": Conflict.CLAIMED_BEFORE,
@@ -54,7 +58,6 @@ class _Commit:
     deadline: float
     since: float
     answer: asyncio.Future[Conflict | None]
-    sent: bool = False
 
     def end(self, *, conflict: Conflict | None) -> None:
         if not self.answer.done():
@@ -134,10 +137,12 @@ class RedisLedger:
             return Conflict.OVERLOADED
         tag, since = tag_of(effects.claims[0].key), self._clock.monotonic()
         visit = self._terms.visit(tag, effects.claims, now)
-        answer: asyncio.Future[Conflict | None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Conflict | None] = loop.create_future()
         commit = _Commit(tag, visit, row, deadline, since, answer)
         self._queue.append(commit)
         self._queued.set()
+        doubt = loop.call_later(_PATIENCE * (deadline - since), self._watch.doubt)
         try:
             async with asyncio.timeout(deadline - since):
                 return await answer
@@ -145,11 +150,19 @@ class RedisLedger:
             if self._blameless(commit):
                 return Conflict.OVERLOADED
             raise Unavailable(row, "redis gave no answer in time") from None
+        finally:
+            doubt.cancel()
 
     def _blameless(self, commit: _Commit) -> bool:
-        """Whether time ran out on our side, or on the caller's, and not for Redis' silence."""
-        behind_others = not commit.sent and self._answered_at >= commit.since
-        return behind_others or commit.deadline - commit.since < _LEAST_WAIT_S
+        """Whether time ran out on our side, or on the caller's, and not for Redis' silence.
+
+        Callers can keep this process busy, and an outage opens reads: so Redis is silent only when
+        it has answered nobody since, the look included that this commit's waiting brought about,
+        and when this process woke up in time to hear it.
+        """
+        answered = max(self._answered_at, self._watch.answered_at) >= commit.since
+        late = self._clock.monotonic() - commit.deadline > _LATE_S
+        return answered or late or commit.deadline - commit.since < _LEAST_WAIT_S
 
     async def _keep_sending(self) -> None:
         while not self._closed:  # see ``Watch.keep_looking``
@@ -165,7 +178,6 @@ class RedisLedger:
         while self._queue and len(batch) < _BATCH and not self._closed:
             commit = self._queue.popleft()
             if not commit.answer.done() and now < commit.deadline:
-                commit.sent = True
                 batch.append(commit)
         return batch
 

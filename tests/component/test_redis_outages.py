@@ -8,11 +8,12 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from redis.asyncio import Redis
 
+from sidecar.adapters import redis_ledger
 from sidecar.adapters.redis_link import RedisTarget
 from sidecar.adapters.redis_script import Answer, Found, Visit, facts_of
 from sidecar.core.model import Claim, Conflict, Dependency, Unavailable
@@ -377,3 +378,37 @@ async def test_commit_is_refused_when_sentinel_rules_a_master_without_min_replic
         )
         with pytest.raises(Unavailable, match="set min-replicas-to-write"):
             await one.use(token("j"))
+
+
+# --- whose silence it is ------------------------------------------------------------------------
+
+
+async def no_answer(*_: object) -> NoReturn:
+    """What a commit waits for that is never answered."""
+    await asyncio.Event().wait()
+    raise AssertionError("nobody sets that event")
+
+
+async def test_commit_is_overloaded_when_redis_answers_others(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look that is answered while a commit waits shows that Redis is not the silent one."""
+    async with sidecar(server.target) as one:
+        await one.reached()
+        monkeypatch.setattr(redis_ledger, "visit_all", no_answer)
+
+        assert await one.said(token("j1"), wait=0.6) == Conflict.OVERLOADED.value
+
+
+async def test_commit_is_overloaded_when_this_process_woke_up_late(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who keeps the process busy does not make an outage of it, which would open reads."""
+    async with sidecar(server.target) as one:
+        await one.reached()
+        monkeypatch.setattr(redis_ledger, "visit_all", no_answer)
+        monkeypatch.setattr(one.ledger._watch, "doubt", lambda: None)
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.05, time.sleep, 0.3)
+
+        assert await one.said(token("j1"), wait=0.1) == Conflict.OVERLOADED.value
