@@ -1,7 +1,7 @@
 """``make soak``: the long runs, their results dated and appended to docs/soak.md.
 
-Many times the broken requests of CI, and the demo again and again: a race that shows once in many
-runs shows here.
+Many times the broken requests of CI, the demo again and again, and every part killed and stopped
+for longer: a race that shows once in many runs shows here. The last also writes docs/outages.md.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ def main() -> int:
     outcomes = [_run(f"{wanted.broken_requests:,} broken requests", [broken])]
     demo = [sys.executable, "-m", "examples.demo"]
     outcomes.append(_run(f"the demo, {wanted.demos} times", [demo] * wanted.demos))
+    faults = [sys.executable, "-m", "tests.faults"]
+    outcomes.append(_run("each part killed and stopped under load", [faults]))
     return 0 if all(outcomes) else 1
 
 

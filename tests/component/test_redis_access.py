@@ -160,6 +160,11 @@ async def test_feed_is_written_by_the_relay_and_read_by_the_sidecar(server: Depl
         await send(relay, "XADD", "scopegate:deny", "1-0", "entry", "x")
         await send(relay, "SET", "scopegate:deny:head", "1")
         await send(relay, "RPUSH", "scopegate:deny:list", "1")
+        assert await send(relay, "LLEN", "scopegate:deny:list") == 1
+        async with relay.pipeline(transaction=True) as pipe:
+            pipe.xrevrange("scopegate:deny", count=1)
+            (last,) = await pipe.execute()
+        assert last[0][0] == b"1-0"
 
         assert await reader.xread({"scopegate:deny": "0"}, block=1000)
         assert await reader.xrange("scopegate:deny")
