@@ -39,7 +39,7 @@ lint: $(VENV)/.dev $(OPA) ## formatting, lint, types, import rules, generated fi
 		&& diff -r --exclude=__init__.py --exclude=__pycache__ "$$fresh" $(GENERATED) \
 		|| { echo "generated code is not what proto/ says: run make proto"; exit 1; }
 
-bench: $(VENV)/.dev ## measure checks per second and CPU per check; PEER=DIR adds the peer's binaries
+bench: $(VENV)/.dev ## measure what a check costs, directly and through Envoy; PEER=DIR adds the peer's binaries
 	@$(BIN)/python -m bench $(PEER)
 
 proto: $(VENV)/.dev ## generate the protobuf classes from proto/
