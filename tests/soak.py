@@ -12,11 +12,15 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from tests.measured import measured
+
 ROOT: Final = Path(__file__).resolve().parent.parent
+REPORT: Final = ROOT / ".cache" / "soak.xml"
 RESULTS: Final = ROOT / "docs" / "soak.md"
 HEAD: Final = """# Long runs
 
@@ -32,6 +36,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--broken-requests", type=int, default=200_000)
     parser.add_argument("--demos", type=int, default=10)
+    parser.add_argument("--single-use-runs", type=int, default=1000)
+    parser.add_argument("--revocations", type=int, default=200)
+    parser.add_argument("--revoked", type=int, default=50_000)
     wanted = parser.parse_args()
     requests = f"--broken-requests={wanted.broken_requests}"
     broken = [sys.executable, "-m", "pytest", "-q", "tests/component/test_any_bytes.py", requests]
@@ -40,10 +47,34 @@ def main() -> int:
     outcomes.append(_run(f"the demo, {wanted.demos} times", [demo] * wanted.demos))
     faults = [sys.executable, "-m", "tests.faults"]
     outcomes.append(_run("each part killed and stopped under load", [faults]))
+    outcomes.append(_single_use(wanted.single_use_runs))
+    outcomes.append(_revocations(wanted.revocations, wanted.revoked))
     return 0 if all(outcomes) else 1
 
 
-def _run(name: str, commands: list[list[str]]) -> bool:
+def _single_use(runs: int) -> bool:
+    wanted = ["tests/component/test_shared_single_use.py", f"--single-use-runs={runs}"]
+    name = f"{runs:,} times fifty uses of one token at once, over two sidecars"
+    return _run(name, [[sys.executable, "-m", "pytest", "-q", *wanted]])
+
+
+def _revocations(timed: int, many: int) -> bool:
+    wanted = ["tests/component/test_shared_revocations.py", f"--junitxml={REPORT}"]
+    sizes = [f"--revocations={timed}", f"--revoked={many}", "-o", "junit_family=xunit1"]
+    name = f"{timed:,} revocations to 20 sidecars; {many:,} while Redis is killed"
+    return _run(
+        name,
+        [[sys.executable, "-m", "pytest", "-q", *wanted, *sizes]],
+        told=lambda: measured(
+            REPORT,
+            "from the relay's answer to the refusal, ms",
+            "everybody complete after the last return, seconds",
+        ),
+    )
+
+
+def _run(name: str, commands: list[list[str]], told: Callable[[], str] = str) -> bool:
+    """``told`` says what was measured, once all is done."""
     started = time.monotonic()
     failed = 0
     for command in commands:
@@ -51,7 +82,8 @@ def _run(name: str, commands: list[list[str]]) -> bool:
         if done.returncode != 0:
             failed += 1
             sys.stderr.write(done.stdout[-4000:] + done.stderr[-4000:])
-    outcome = "passed" if not failed else f"{failed} of {len(commands)} failed"
+    passed = "; ".join(filter(None, ("passed", "" if failed else told())))
+    outcome = passed if not failed else f"{failed} of {len(commands)} failed"
     _note(name, outcome, time.monotonic() - started)
     return not failed
 

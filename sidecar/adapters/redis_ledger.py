@@ -38,10 +38,10 @@ _WORDS: Final = {
     "claimed_before": Conflict.CLAIMED_BEFORE,
     "not_remembered": Conflict.NOT_REMEMBERED,
     "quota": Conflict.QUOTA,
+    "jumped": Conflict.NOT_REMEMBERED,  # what has expired too early, nobody knows
 }
 _SILENT_WORDS: Final = {
     "clock": CLOCK_DIFFERS,
-    "jumped": "redis' clock jumped",
     "not_master": "redis is a replica",
 }
 
@@ -201,7 +201,7 @@ class RedisLedger:
         for commit, answer in zip(batch, answers, strict=True):
             _settle(commit, answer)
         words = {answer.word for answer in answers if isinstance(answer, Found)}
-        if not words.isdisjoint(_SILENT_WORDS):
+        if not words.isdisjoint({*_SILENT_WORDS, "jumped"}):
             self._watch.doubt()
         if "not_master" in words:
             await forget_node(self._redis)
