@@ -92,6 +92,13 @@ def parse_socket_path(text: object) -> PurePosixPath:
     return PurePosixPath(text)
 
 
+def parse_file_path(text: object) -> PurePosixPath:
+    """The path of a file that the sidecar keeps."""
+    if not isinstance(text, str) or not text or not text.isprintable():
+        raise broken_rule("must be the path of a file")
+    return PurePosixPath(text)
+
+
 def check_jwks_url(text: str) -> str:
     """An ``https`` URL, or ``http`` to a loopback address; without user, password or fragment."""
     if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:

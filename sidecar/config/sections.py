@@ -12,6 +12,7 @@ from sidecar.config.address import (
     ListenAddress,
     TcpAddress,
     parse_beside,
+    parse_file_path,
     parse_socket_path,
     parse_tcp,
 )
@@ -168,7 +169,7 @@ class DenyListSettings(StrictModel):
     """`memory`: fed through the admin socket. `redis`: fed by a signed feed."""
     file: Annotated[
         PurePosixPath,
-        PlainValidator(parse_socket_path),
+        PlainValidator(parse_file_path),
         Shown("path, relative to the working directory"),
     ] = PurePosixPath("scopegate-state/deny-list")
     """What is known, kept for the next start, in a folder that is nobody else's: whoever can write

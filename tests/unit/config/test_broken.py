@@ -84,6 +84,7 @@ EXPECTED = [
     ("feed_without_keys.yaml", 14, "deny_list.keys", "nobody signed"),
     ("feed_keys_without_feed.yaml", 14, "deny_list.keys", "source: redis only"),
     ("stale_after_never.yaml", 14, "deny_list.stale_after", "above 0 and at most 86400, or off"),
+    ("deny_list_file_with_control_character.yaml", 14, "deny_list.file", "path of a file"),
     ("opa_elsewhere.yaml", 6, "policy.opa.address", "it has to run beside the sidecar"),
     ("opa_nowhere.yaml", 4, "policy.opa", "asks a local OPA"),
     ("opa_with_paths.yaml", 5, "policy.paths", "OPA reads its own"),
