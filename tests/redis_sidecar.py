@@ -31,6 +31,19 @@ class ShiftedClock:
         return time.monotonic()
 
 
+@dataclass(slots=True)
+class SteppingClock:
+    """The same, and a test may step it."""
+
+    ahead: float = 0.0
+
+    def now(self) -> float:
+        return time.time() + self.ahead
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
 def token(
     key: str, *, owner: str = "o", issued: float = 0.0, until: float = LIFE_S, tag: str = TAG
 ) -> Claim:
@@ -45,7 +58,7 @@ class Sidecar:
     """One sidecar's ledger, over connections of its own."""
 
     ledger: RedisLedger
-    clock: ShiftedClock
+    clock: ShiftedClock | SteppingClock
 
     async def use(self, *claims: Claim, wait: float = 5.0) -> Conflict | None:
         """Commit, and wait at most so many seconds for it."""
@@ -71,19 +84,20 @@ async def sidecar(
     target: RedisTarget,
     *,
     clock_ahead: float = 0.0,
+    clock: SteppingClock | None = None,
     per_owner: int = 10_000,
     waiting: int = 512,
     ahead: float = 0.0,
     timeout: float = 0.25,  # noqa: ASYNC109 - redis-py's own
 ) -> AsyncIterator[Sidecar]:
     """A ledger that has started, for as long as the context lasts."""
-    clock = ShiftedClock(clock_ahead)
+    its = clock or ShiftedClock(clock_ahead)
     async with asking(target, timeout=timeout) as redis:
         ledger = RedisLedger(
-            redis=redis, per_owner=per_owner, tags=[TAG], clock=clock, ahead=ahead, waiting=waiting
+            redis=redis, per_owner=per_owner, tags=[TAG], clock=its, ahead=ahead, waiting=waiting
         )
         try:
             await ledger.start()
-            yield Sidecar(ledger, clock)
+            yield Sidecar(ledger, its)
         finally:
             await ledger.close()

@@ -221,7 +221,7 @@ class RedisDenyFeed:
         return b"%d-0" % self._list.upto
 
 
-async def ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+async def ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel tasks until they have ended.
 
     Once may not be enough: ``asyncio.wait_for``, which redis-py sends with, loses a cancellation

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import structlog
@@ -57,6 +58,8 @@ class Watch:
         self._replicated_run = ""
         self._odd_clock = False
         self._ended = False
+        self._steady: float | None = None
+        """Wall clock minus monotonic clock when every epoch last agreed with it."""
 
     def end(self, why: str) -> None:
         """Look no more; ``why`` is the fault from now on."""
@@ -114,12 +117,18 @@ class Watch:
         answers = await self._visit(self._tags, insist=False)
         if jumped := [tag for tag, answer in answers.items() if _word(answer) == "jumped"]:
             answers |= await self._visit(jumped, insist=True)
+        if not jumped and all(_word(answer) == "ok" for answer in answers.values()):
+            self._steady = self._clock.now() - self._clock.monotonic()
         self._note_clock(odd=any(_word(answer) == "clock" for answer in answers.values()))
         return _only_fault(answers.values())
 
     async def _visit(self, tags: Sequence[str], *, insist: bool) -> dict[str, Answer]:
-        now = self._clock.now()
-        visits = [self._terms.visit(tag, (), now, insist=insist) for tag in tags]
+        now, terms = self._clock.now(), self._terms
+        if insist and self._steady is not None:
+            # Perhaps our clock was set back: then what was used is dated in our future.
+            back = max(0.0, self._steady - (now - self._clock.monotonic()))
+            terms = replace(terms, ahead=terms.ahead + back)
+        visits = [terms.visit(tag, (), now, insist=insist) for tag in tags]
         answers = dict(zip(tags, await visit_all(self._redis, visits), strict=True))
         for tag, answer in answers.items():
             note_epoch(tag, answer)

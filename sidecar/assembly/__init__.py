@@ -80,6 +80,7 @@ async def serving(configuration: Configuration) -> AsyncGenerator[Sidecar]:
         await _front(pipeline, settings, readiness, stack)
         admin = AdminFront(port_app(metrics.registry, readiness, keys), denied.socket)
         admin_port = await _admin(admin, settings.admin, stack)
+        stack.callback(readiness.drain)  # first of all: whoever asks is told while the rest ends
         yield Sidecar(pipeline, readiness, admin_port)
 
 

@@ -98,6 +98,7 @@ async def _shared_ledger(
     configuration: Configuration, clock: Clock, stack: contextlib.AsyncExitStack
 ) -> LedgerPart:
     from sidecar.adapters.redis_ledger import RedisLedger  # noqa: PLC0415 - an extra
+    from sidecar.adapters.redis_script import TOLERANCE_S  # noqa: PLC0415 - as above
 
     issuers = configuration.issuers.values()
     ledger = RedisLedger(
@@ -105,7 +106,7 @@ async def _shared_ledger(
         per_owner=configuration.settings.stores.single_use_per_agent,
         tags=[hash_tag(one.issuer, tenant) for one in issuers for tenant in sorted(one.tenants)],
         clock=clock,
-        ahead=_ahead(configuration),
+        ahead=_ahead(configuration) + 2 * TOLERANCE_S,  # sidecars' clocks differ, too
         waiting=configuration.settings.limits.concurrency,
     )
     stack.push_async_callback(ledger.close)

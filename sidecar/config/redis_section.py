@@ -121,16 +121,12 @@ class RedisSettings(StrictModel):
             raise broken_rule("is not for a Unix socket", ("tls",))
         if self.tls is not None and self.plaintext is not None:
             raise broken_rule("contradicts tls", ("plaintext",))
-        local = on_socket or all(is_loopback(one.host) for one in self._hosts)
+        # Sentinels say where the master is, and it need not be where they are.
+        near = isinstance(self.address, HostAddress) and is_loopback(self.address.host)
+        local = on_socket or near
         if not local and self.tls is None and self.plaintext is None:
             raise broken_rule(
                 "must have tls: who can change what is said on the way to another host can make "
                 "a used token good again (or say in plaintext what else protects it)"
             )
         return self
-
-    @property
-    def _hosts(self) -> tuple[HostAddress, ...]:
-        if self.sentinel is not None:
-            return self.sentinel.addresses
-        return (self.address,) if isinstance(self.address, HostAddress) else ()

@@ -131,6 +131,8 @@ class Reading:
     """
     heard: Beat | None = None
     """The last beat."""
+    rewound: bool = False
+    """The source has forgotten changes and numbers others like them: never complete again."""
 
     def take(self, batch: Batch) -> tuple[Taken, Reading]:
         """Judge a verified batch; with ``APPLIED``, ``news`` are the changes to make."""
@@ -164,7 +166,7 @@ class Reading:
         if self.heard is not None and beat.at <= self.heard.at:
             return Taken.KNOWN, self
         if self.heard is not None and beat.upto < self.heard.upto:
-            return Taken.REWOUND, self
+            return Taken.REWOUND, replace(self, rewound=True)
         promised = self.promised or beat
         return Taken.APPLIED, _settled(replace(self, promised=promised, heard=beat))
 
@@ -188,7 +190,7 @@ class Reading:
 def _settled(reading: Reading) -> Reading:
     """Draw what follows from a beat or batch: which promises are kept now."""
     first, last = reading.promised, reading.heard
-    if first is None or last is None or first.upto > reading.upto:
+    if first is None or last is None or first.upto > reading.upto or reading.rewound:
         return reading
     if last.upto > reading.upto:
         return replace(reading, complete_at=first.at, promised=last)

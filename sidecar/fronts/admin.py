@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 from aiohttp import web
@@ -29,6 +29,9 @@ from sidecar.fronts.deny_entries import (
 from sidecar.fronts.unix_socket import private
 from sidecar.ports import Clock, DenyListAdmin
 from sidecar.readiness import Readiness
+
+_LAST_WORDS_S: Final = 1.0
+"""How long a request under way may take when the sidecar stops."""
 
 
 class KeyDocuments(Protocol):
@@ -137,8 +140,8 @@ class AdminFront:
 
     def __init__(self, port: web.Application, socket: web.Application) -> None:
         self._runners = (
-            web.AppRunner(port, access_log=None),
-            web.AppRunner(socket, access_log=None),
+            web.AppRunner(port, access_log=None, shutdown_timeout=_LAST_WORDS_S),
+            web.AppRunner(socket, access_log=None, shutdown_timeout=_LAST_WORDS_S),
         )
 
     async def start(self, *, host: str, port: int, socket: Path) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
-from sidecar.core.feed import Batch, Beat, FeedId
+from sidecar.core.feed import Batch, Beat, Change, FeedId
 from sidecar.core.feed_wire import FeedKeys, ForgedError, open_batch, open_beat
 
 
@@ -93,6 +93,14 @@ def judge(found: Found, ours: Ours) -> Standing | Fault:
         return upto
     last = found.records[-1][1] if found.records else b""
     return Standing(upto, len(found.records), last, base)
+
+
+def changes_after(known: int, found: Found, ours: Ours) -> frozenset[Change]:
+    """What batches of our feed say about numbers above ``known``."""
+    texts = (*found.base, *(text for _, text in found.records))
+    batches = [one for one in (_opened(text, ours.keys) for text in texts) if one is not None]
+    ours_alone = [one for one in batches if one.feed == ours.feed]
+    return frozenset(change for one in ours_alone for change in one.changes if change.seq > known)
 
 
 def last_beat(found: Found, keys: FeedKeys) -> Beat | None:

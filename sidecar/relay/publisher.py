@@ -12,22 +12,21 @@ import asyncio
 import contextlib
 from collections import Counter
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import structlog
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
-from sidecar.adapters.redis_link import silence
+from sidecar.adapters.redis_deny_feed import ended
 from sidecar.core.feed import FIRST, Beat
 from sidecar.core.feed_wire import FeedKeys
-from sidecar.logs import place_of
 from sidecar.ports import Clock
 from sidecar.relay.audit import Fault, Ours, Standing, SupersededError, judge, last_beat
 from sidecar.relay.base import Base, extended
 from sidecar.relay.beat_time import BeatTime
 from sidecar.relay.journal import Journal
-from sidecar.relay.journal_disk import JournalError
 from sidecar.relay.keys import Signer
+from sidecar.relay.published import PublishedHere, why
 from sidecar.relay.redis_feed import Glance, RedisFeed
 
 _log = structlog.get_logger(__name__)
@@ -52,6 +51,7 @@ class Publisher:
         self._keys = keys
         self._clock = clock
         self._time = BeatTime(clock)
+        self._published_here = PublishedHere(journal)
         self._standing: Standing | None = None
         self._base = Base()
         self._renewing: asyncio.Task[Base] | None = None
@@ -83,11 +83,7 @@ class Publisher:
         if not self.silent:
             self.wake()
             await self.reached(self._journal.upto, within=_LAST_WORDS_S)
-        tasks: list[asyncio.Task[Any]] = [self._task]
-        tasks += [self._renewing] if self._renewing is not None else []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await ended(task for task in (self._task, self._renewing) if task is not None)
 
     def wake(self) -> None:
         """Say that the journal has something new."""
@@ -122,7 +118,7 @@ class Publisher:
         except SupersededError as wrong:
             silent, superseded = "", str(wrong)
         except Exception as error:  # noqa: BLE001 - revocations must go on
-            silent, superseded = _why(error), self.superseded
+            silent, superseded = why(error), self.superseded
         self._standing = None if silent or superseded else self._standing
         if (silent, superseded) != (self.silent, self.superseded):
             _tell(silent, superseded)
@@ -161,6 +157,7 @@ class Publisher:
         verdict = await asyncio.to_thread(judge, found, ours)
         if isinstance(verdict, Fault):
             return await self._rewritten(verdict)
+        await self._published_here.refuse_another(found, ours, verdict.upto)
         self._base = Base(found.base, verdict.base_upto)
         self._move(verdict.upto)
         return verdict
@@ -170,6 +167,7 @@ class Publisher:
         upto = self._journal.upto
         self._base = await extended(self._base, upto, self._journal, self._signer)
         await self._feed.rewrite(self._base.batches, self._beat(upto, at))
+        self._published_here.note(upto)
         if upto > FIRST or fault is not Fault.LOST:  # else the feed has just begun
             self.healed[fault.value] += 1
             _log.warning("feed_written_again", reason=fault.value, upto=upto)
@@ -192,6 +190,7 @@ class Publisher:
             before = await self._feed.append(upto, record, beat)
             followed = before == standing.last
             standing = replace(standing, upto=upto, records=standing.records + 1, last=record)
+            self._published_here.note(upto)
             self._standing = standing = standing if followed else await self._examined()
             self._move(standing.upto)
         self.wake()
@@ -233,12 +232,6 @@ class Publisher:
         self.upto = max(self.upto, upto)
         self._moved.set()
         self._moved = asyncio.Event()
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, RedisError | OSError):
-        return silence(error)
-    return str(error) if isinstance(error, JournalError) else f"a bug: {place_of(error)}"
 
 
 def _tell(silent: str, superseded: str) -> None:

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from sidecar.adapters.redis_script import TOLERANCE_S, Answer, Found, Terms, visit_all
 from sidecar.core.model import Claim, Conflict, Unavailable
 from tests.redis_server import RedisServer, Wire, asking, eventually, free_port
-from tests.redis_sidecar import TAG, sidecar, token
+from tests.redis_sidecar import TAG, SteppingClock, sidecar, token
 
 REPLICATED = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "10")
 EPOCH = f"{TAG}:epoch"
@@ -324,6 +324,22 @@ async def test_commit_refuses_the_second_use_when_redis_clock_jumped(
 
         await eventually(new_ones_pass, "a new epoch has begun")
         assert await one.said(used) == "not_remembered"
+
+
+async def test_commit_refuses_the_second_use_when_our_own_clock_was_set_back(
+    server: RedisServer,
+) -> None:
+    """The only sidecar, so the epoch begins anew by its clock: what was used is from its future."""
+    clock = SteppingClock()
+    async with sidecar(server.target, clock=clock) as one:
+        await one.reached()
+        used = token("j", until=3)
+        assert await one.use(used) is None
+        clock.ahead = -8
+        ends = time.monotonic() + 8
+        while time.monotonic() < ends:
+            assert await one.said(used) != "passed"
+            await asyncio.sleep(0.2)
 
 
 async def test_commit_is_refused_when_this_sidecars_clock_is_the_odd_one(

@@ -17,6 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
+from structlog.testing import capture_logs
 
 from sidecar.core.deny import DenyEntry, DenyKey, DenyKind
 from sidecar.core.feed_wire import open_beat
@@ -435,18 +436,43 @@ async def test_relay_answers_while_redis_hangs(
     await eventually(all_read(folder, redis, {"a", "b", "c"}), "it is published")
 
 
+async def test_relay_stops_when_a_restored_journal_has_grown_past_what_was_published(
+    folder: RelayFolder, server: RedisServer
+) -> None:
+    """Its numbers were given to other changes before; readers would take the new ones for known."""
+    async with folder.relay(Start.INIT):
+        assert await folder.deny("before")
+    backup = folder.journal.with_name("backup.db")
+    shutil.copy(folder.journal, backup)
+    async with folder.relay():
+        assert await folder.deny("a1")
+        assert await folder.deny("a2")
+    for one in folder.folder.glob("journal.db*"):
+        one.unlink()
+    shutil.copy(backup, folder.journal)
+    server.stop()
+    async with folder.relay() as relay:
+        for name in ("b1", "b2", "b3"):
+            assert not await folder.deny(name)
+        server.cont()
+        await eventually(lambda: bool(relay.superseded), "it is noticed")
+
+        assert "--new-feed" in relay.superseded
+
+
 async def test_relay_logs_an_outage_once(
-    folder: RelayFolder, relay: Publisher, server: RedisServer, capsys: pytest.CaptureFixture[str]
+    folder: RelayFolder, relay: Publisher, server: RedisServer
 ) -> None:
     """One line when it begins and one when it ends, however often Redis was tried."""
-    server.kill()
-    await eventually(lambda: bool(relay.silent), "it is noticed")
-    await folder.deny("a")
-    await asyncio.sleep(1.5)
-    await server.start()
-    await eventually(lambda: not relay.silent, "it is over")
+    with capture_logs() as logs:
+        server.kill()
+        await eventually(lambda: bool(relay.silent), "it is noticed")
+        await folder.deny("a")
+        await asyncio.sleep(1.5)
+        await server.start()
+        await eventually(lambda: not relay.silent, "it is over")
 
-    said = capsys.readouterr().out
+    said = [line["event"] for line in logs]
     assert said.count("feed_not_published") == 1
     assert said.count("feed_published_again") == 1
 

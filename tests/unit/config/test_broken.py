@@ -77,6 +77,7 @@ EXPECTED = [
     ("redis_without_tls.yaml", 14, "redis", "must have tls"),
     ("redis_by_name_without_tls.yaml", 14, "redis", "must have tls"),
     ("redis_sentinel_without_tls.yaml", 14, "redis", "must have tls"),
+    ("redis_sentinel_on_loopback_without_tls.yaml", 14, "redis", "must have tls"),
     ("redis_tls_and_plaintext.yaml", 14, "redis.plaintext", "contradicts tls"),
     ("redis_tls_on_socket.yaml", 14, "redis.tls", "not for a Unix socket"),
     ("redis_certificate_without_key.yaml", 14, "redis.tls", "certificate and key, or neither"),

@@ -188,18 +188,29 @@ def test_hear_keeps_the_first_promise_for_a_reader_who_is_always_a_little_behind
         (beat(3, AT), Taken.KNOWN),
         (beat(3, AT - 1), Taken.KNOWN),
         (beat(9, AT - 1), Taken.KNOWN),
-        (beat(2, AT + 1), Taken.REWOUND),
         (beat(3, AT + 1, OLDER), Taken.FOREIGN),
         (beat(3, AT + 1, NEWER), Taken.GAP),
         (beat(3, AT + 5001), Taken.EARLY),
     ],
-    ids=["again", "older", "older_with_more", "shorter", "old_feed", "new_feed", "from_the_future"],
+    ids=["again", "older", "older_with_more", "old_feed", "new_feed", "from_the_future"],
 )
 def test_hear_learns_nothing_from_any_other_beat(arriving: Beat, judged: Taken) -> None:
-    """Replayed, delayed, foreign, rewound or too early: the reading stays as it was."""
+    """Replayed, delayed, foreign or too early: the reading stays as it was."""
     reading = after(at(3), beat(3))
 
     assert reading.hear(arriving, now=NOW) == (judged, reading)
+
+
+def test_a_feed_that_was_rewound_is_never_complete_again() -> None:
+    """Its source gives numbers again: what comes second under one is not taken, and is lost."""
+    reading = after(at(3), beat(3))
+    judged, reading = reading.hear(beat(2, AT + 1), now=NOW)
+    later = after(reading, beat(3, AT + 2))
+
+    assert judged is Taken.REWOUND
+    assert later.complete_at == reading.complete_at == AT
+    _, replaced = later.take(Batch(NEWER, 0, 1, (Genesis(1),)))
+    assert after(replaced, beat(1, AT + 3, NEWER)).complete_at == AT + 3
 
 
 def test_hear_takes_a_beat_of_a_clock_that_is_a_little_ahead() -> None:
