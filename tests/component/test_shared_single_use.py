@@ -267,7 +267,8 @@ async def test_used_token_is_refused_when_sentinel_failed_over(
             config.write(f"sentinel auth-pass gate {PASSWORDS['sentinel']}\n")
         settings = shared_settings(folder / "etc")
         address = {"service": "gate", "addresses": [f"127.0.0.1:{sentinel.port}"]}
-        settings["redis"] = {**settings["redis"], "sentinel": address}
+        near = {"sentinel": address, "plaintext": "every node is on this host"}
+        settings["redis"] = {**settings["redis"], **near}
         del settings["redis"]["address"]
         async with sentinel, running(folder, 2, settings) as sidecars:
 
