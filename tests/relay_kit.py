@@ -34,16 +34,17 @@ def agent(value: str, lasts: float = 3600) -> dict[str, Any]:
 
 
 class Shifting:
-    """The machine's clocks; a test moves the wall clock."""
+    """The machine's clocks; a test moves the wall clock, or lets time pass for both."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
+        self.passed = 0.0
 
     def now(self) -> float:
-        return time.time() + self.ahead
+        return time.time() + self.passed + self.ahead
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return time.monotonic() + self.passed
 
 
 class RelayFolder:

@@ -44,7 +44,7 @@ class FedDenyList:
         self._beatless = stale_after is None
         self._clock = clock
         self._snapshot = snapshot
-        self._fed = FedEntries(capacity=capacity)
+        self._fed = FedEntries(capacity=capacity, beatless=self._beatless)
         self._freshness = FeedFreshness(stale_after=stale_after, clock=clock)
         self._heard: tuple[bytes, Beat] | None = None
         # The last beat by which the list was complete.

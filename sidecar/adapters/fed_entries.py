@@ -5,6 +5,7 @@ A batch is taken whole or not at all, and nothing awaits in between.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Final
 
@@ -19,10 +20,15 @@ class FedEntries:
 
     A batch that would bring more than ``capacity`` is not taken; nothing is dropped for it. What
     only lifts and ends is taken even by a list that is over its limit.
+
+    What is forgotten does not come back, and a clock may be ahead for a moment, ours or the
+    source's: so an entry has ended when both say so, the source's by its last heartbeat. Only a
+    list without room, or without heartbeats (``beatless``), goes by our clock alone.
     """
 
-    def __init__(self, *, capacity: int) -> None:
+    def __init__(self, *, capacity: int, beatless: bool = False) -> None:
         self._capacity = capacity
+        self._beatless = beatless
         self.index = DenyIndex()
         self.reading = Reading()
 
@@ -32,13 +38,15 @@ class FedEntries:
         if taken is not Taken.APPLIED:
             return taken
         news = tuple(self.reading.news(batch))
-        staged, size = self._staged(news, now)
+        surely = self._surely(now)
+        staged, size = self._staged(news, surely)
         if size > self._capacity:
-            self.index.forget(_FORGOTTEN_FOR_ROOM, now=now)
-            staged, size = self._staged(news, now)
+            surely = now
+            self.index.forget(_FORGOTTEN_FOR_ROOM, now=surely)
+            staged, size = self._staged(news, surely)
         if size > max(self._capacity, len(self.index)):
             return Taken.FULL
-        self.index.put_all(staged, now=now)
+        self.index.put_all(staged, now=surely)
         self.reading = reading
         return taken
 
@@ -46,6 +54,13 @@ class FedEntries:
         """Judge a verified heartbeat."""
         taken, self.reading = self.reading.hear(beat, now=now)
         return taken
+
+    def _surely(self, now: float) -> float:
+        """The time that it is by every clock that we know of."""
+        if self._beatless:
+            return now
+        heard = self.reading.heard
+        return -math.inf if heard is None else min(now, heard.at / 1000)
 
     def _staged(self, changes: Iterable[Change], now: float) -> tuple[dict[Name, Rows], int]:
         """What would stand under every name that the changes touch, and how many in all then."""

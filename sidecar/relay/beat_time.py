@@ -1,4 +1,4 @@
-"""The times of heartbeats: they grow, even when the clock does not."""
+"""What time it is: heartbeats' grow when the clock does not, and what ends waits for it surely."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ class BeatTime:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._last = 0
+        self._least = clock.now() - clock.monotonic()
 
     def next(self) -> int:
         """A time that no heartbeat has had yet, as far as readers took them."""
+        self.surely()
         now, grown = int(self._clock.now() * 1000), self._last + 1
         self._last = grown if now < grown <= now + MAX_FUTURE * 1000 else now
         return self._last
@@ -26,3 +28,12 @@ class BeatTime:
     def after(self, at: int) -> None:
         """Grow beyond what an earlier process said, too."""
         self._last = max(self._last, at)
+
+    def surely(self) -> float:
+        """Seconds since the epoch, by the least that the wall clock has ever shown here.
+
+        A clock that is ahead for a moment ends nothing: what is forgotten does not come back.
+        """
+        ticks = self._clock.monotonic()
+        self._least = min(self._least, self._clock.now() - ticks)
+        return self._least + ticks

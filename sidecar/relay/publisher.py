@@ -209,7 +209,7 @@ class Publisher:
         """Make the base anew beside what goes on, and when it is there, let it take over."""
         if self._renewing is None:
             self._fold_due = self._clock.monotonic() + FOLD_EVERY_S
-            await self._journal.forget(now=self._clock.now())
+            await self._journal.forget(now=self._time.surely())
             renewed = extended(Base(), standing.upto, self._journal, self._signer)
             self._renewing = asyncio.create_task(renewed)
             self._renewing.add_done_callback(lambda _: self.wake())

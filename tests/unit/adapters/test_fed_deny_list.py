@@ -56,6 +56,35 @@ def test_list_is_ready_when_it_is_complete_and_fresh(fed: Fed) -> None:
     assert (fed.list.upto, fed.list.age(NOW), fed.list.lag, fed.list.behind) == (1, 0.0, 0.0, False)
 
 
+def test_a_clock_that_is_ahead_for_a_moment_ends_nothing(fed: Fed) -> None:
+    """At the start or later: what is forgotten would not come back when the clock does."""
+    fed.source.deny(denial("early", until=NOW + 3600))
+    fed.clock.wall += 7200
+    assert fed.list.take(fed.source.signed()) is Taken.APPLIED
+    fed.clock.wall -= 7200
+    assert fed.list.hear(fed.source.beat(NOW)) is Taken.APPLIED
+    fed.clock.wall += 7200
+    before = fed.source.end
+    fed.source.deny(denial("late", until=NOW + 90_000))
+    assert fed.list.take(fed.source.signed(before)) is Taken.APPLIED
+    fed.clock.wall -= 7200
+
+    assert {entry.key.value for entry in fed.list.entries(now=NOW)} == {"early", "late"}
+
+
+def test_what_ended_by_both_clocks_is_forgotten(fed: Fed) -> None:
+    """Else a list would only grow."""
+    fed.source.deny(denial("early", until=NOW + 10))
+    fed.read()
+    fed.passes(20)
+    assert fed.list.hear(fed.source.beat(fed.clock.now())) is Taken.APPLIED
+    before = fed.source.end
+    fed.source.deny(denial("late", until=NOW + 90_000))
+    assert fed.list.take(fed.source.signed(before)) is Taken.APPLIED
+
+    assert len(fed.list) == 1
+
+
 def test_an_old_beginning_makes_no_new_list_ready(fed: Fed) -> None:
     """Whoever writes to Redis plays what was true a minute ago, batch and heartbeat."""
     then = fed.source.signed(), fed.source.beat(NOW - 60)

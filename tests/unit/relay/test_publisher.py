@@ -130,3 +130,34 @@ def test_time_of_beats_follows_a_clock_that_was_far_ahead() -> None:
         times.append((beat_time.next() - int(NOW * 1000)) / 1000)
 
     assert times == [0, 0.001, 0.002, 3600, 0, -3600, -3599.999]
+
+
+def test_time_by_which_things_end_follows_no_clock_that_is_ahead() -> None:
+    """Forgotten revocations do not come back; time that really passes counts."""
+    clock = StillClock()
+    beat_time = BeatTime(clock)
+    clock.wall = NOW + 7200
+    assert beat_time.surely() == NOW
+
+    clock.wall, clock.ticks = NOW + 60, clock.ticks + 60
+    assert beat_time.surely() == NOW + 60
+    clock.wall -= 5
+    assert beat_time.surely() == NOW + 55
+
+
+async def test_journal_forgets_nothing_while_the_clock_is_ahead() -> None:
+    """What a fold takes out of the journal is gone for every new reader."""
+    clock, feed = StillClock(), RecordingFeed()
+    journal = MovingJournal(clock)
+    forgotten: list[float] = []
+
+    async def forget(*, now: float) -> None:
+        forgotten.append(now)
+
+    journal.forget = forget  # type: ignore[attr-defined, method-assign, unused-ignore]
+    publisher = Publisher(cast("RedisFeed", feed), cast("Journal", journal), SIGNER, KEYS, clock)
+    clock.wall += 7200
+    publisher._fold_due = 0
+    await publisher._turn()
+
+    assert forgotten == [NOW]
