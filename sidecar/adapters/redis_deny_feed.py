@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Final
 
 import structlog
@@ -25,6 +25,7 @@ from sidecar.adapters.redis_link import by_sentinel, forget_node, silence
 from sidecar.core.feed import Taken
 from sidecar.logs import place_of
 from sidecar.ports import Clock
+from sidecar.tasks import ended
 
 _log = structlog.get_logger(__name__)
 
@@ -219,16 +220,3 @@ class RedisDenyFeed:
     @property
     def _cursor(self) -> bytes:
         return b"%d-0" % self._list.upto
-
-
-async def ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks until they have ended.
-
-    Once may not be enough: ``asyncio.wait_for``, which redis-py sends with, loses a cancellation
-    that comes together with its result (Python before 3.12).
-    """
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=_PAUSE_S)

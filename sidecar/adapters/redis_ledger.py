@@ -24,6 +24,7 @@ from sidecar.adapters.redis_script import Answer, Found, Terms, Visit, tag_of, v
 from sidecar.core.model import Conflict, Dependency, Effects, Unavailable
 from sidecar.logs import place_of
 from sidecar.ports import Clock
+from sidecar.tasks import ended
 
 _BATCH: Final = 128
 """Most commits in one round trip."""
@@ -120,9 +121,7 @@ class RedisLedger:
         """End both tasks; whoever still waits hears ``Unavailable``."""
         self._closed = True
         self._watch.end("the sidecar is stopping")
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await ended(self._tasks)
         for commit in (*self._sent, *self._queue):
             commit.fail(Unavailable(commit.row, self._watch.fault))
 

@@ -74,6 +74,12 @@ def _of_feed(metrics: Metrics, feed: FeedNumbers) -> None:
         lambda: {} if (age := feed.age_s()) is None else {"redis": age},
     )
     metrics.gauge(
+        "scopegate_deny_feed_lag_seconds",
+        "From the sending of the last heartbeat to its arrival, by both clocks.",
+        "store",
+        lambda: {} if (lag := feed.lag_s()) is None else {"redis": lag},
+    )
+    metrics.gauge(
         "scopegate_deny_feed_upto",
         "Number of the last change of the feed that is held.",
         "store",

@@ -20,7 +20,7 @@ from sidecar.fronts.admin import fed_socket_app, socket_app
 from sidecar.ports import Clock, DenyList, Ledger
 
 _LEDGER_TIMEOUT_S: Final = 1.0
-"""Of one step on a connection; a commit's own deadline is shorter."""
+"""Of one step on a connection; a commit's own deadline holds besides."""
 _FEED_TIMEOUT_S: Final = 2.0
 
 
@@ -39,6 +39,7 @@ class FeedNumbers:
 
     reachable: Callable[[], bool]
     age_s: Callable[[], float | None]
+    lag_s: Callable[[], float | None]
     upto: Callable[[], int]
     counts: Callable[[], Mapping[str, int]]
 
@@ -140,6 +141,7 @@ async def _fed_deny_list(
     numbers = FeedNumbers(
         reachable=lambda: feed.reachable,
         age_s=lambda: fed.age(clock.now()),
+        lag_s=lambda: fed.lag,
         upto=lambda: fed.upto,
         counts=fed.tally.by_word,
     )

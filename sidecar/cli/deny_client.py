@@ -15,7 +15,7 @@ _NOT_FOUND: Final = 404
 
 
 class DenyFailed(Exception):  # noqa: N818 - it says what happened to the command
-    """The command had no effect; the text says why."""
+    """It is not known to have been done; the text says why. After silence it may have been."""
 
     def __init__(
         self, why: str, status: int = REFUSED, answer: Mapping[str, Any] | None = None

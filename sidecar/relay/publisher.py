@@ -17,7 +17,6 @@ from typing import Final
 import structlog
 from redis.exceptions import ResponseError
 
-from sidecar.adapters.redis_deny_feed import ended
 from sidecar.core.feed import FIRST, Beat
 from sidecar.core.feed_wire import FeedKeys
 from sidecar.ports import Clock
@@ -28,6 +27,7 @@ from sidecar.relay.journal import Journal
 from sidecar.relay.keys import Signer
 from sidecar.relay.published import PublishedHere, why
 from sidecar.relay.redis_feed import Glance, RedisFeed
+from sidecar.tasks import ended
 
 _log = structlog.get_logger(__name__)
 
