@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from redis.asyncio import Redis
 
-from sidecar.adapters.redis_deny_feed import ended
 from sidecar.core.deny import DenyEntry, DenyKey, DenyKind
 from sidecar.core.feed import Batch, Beat, Change, Denied, FeedId, Genesis, Lifted
 from sidecar.core.feed_wire import MAX_CHANGES, FeedKeys, sign_batch, sign_beat
+from sidecar.tasks import ended
 from tests.values import ISSUER, NOW
 
 KID = "feed-1"

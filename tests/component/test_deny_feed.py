@@ -24,10 +24,11 @@ from structlog.testing import capture_logs
 from sidecar.adapters import deny_snapshot, redis_deny_feed
 from sidecar.adapters.deny_snapshot import DenySnapshot
 from sidecar.adapters.fed_deny_list import FedDenyList
-from sidecar.adapters.redis_deny_feed import RedisDenyFeed, ended
+from sidecar.adapters.redis_deny_feed import RedisDenyFeed
 from sidecar.clock import SystemClock
 from sidecar.core.feed import Batch
 from sidecar.core.model import Dependency, Unavailable
+from sidecar.tasks import ended
 from tests.feed_source import KEYS, NEWER, FeedSource, Publisher, agent_key, denial
 from tests.redis_server import RedisServer, asking, eventually
 from tests.values import make_agent
