@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 CACHE := $(abspath .cache)
 OPA_VERSION := v1.22.2
 OPA := $(CACHE)/go/opa-$(OPA_VERSION)/bin/opa
+SPIRE_VERSION := v1.15.3
+SPIRE := $(CACHE)/go/spire-$(SPIRE_VERSION)/bin/spire-server
 
 GENERATED := sidecar/envoy_api/generated
 protoc_into = $(BIN)/python -m grpc_tools.protoc -I proto --python_out=$(1) --pyi_out=$(1) ext_authz.proto
@@ -20,11 +22,11 @@ help: ## list these commands
 demo: $(VENV)/.demo $(if $(filter opa,$(ENGINE)),$(OPA)) ## run the gate for real, Envoy included; KEEP=1 leaves it running, ENGINE=opa adds OPA
 	@KEEP=$(KEEP) ENGINE=$(ENGINE) SCOPEGATE_OPA=$(if $(filter opa,$(ENGINE)),$(OPA)) $(BIN)/python -m examples.demo
 
-test: $(VENV)/.dev $(OPA) ## run every test, real Envoy and real OPA included
-	@SCOPEGATE_OPA=$(OPA) $(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev $(OPA) $(SPIRE) ## run every test, real Envoy, OPA and SPIRE included
+	@SCOPEGATE_OPA=$(OPA) SCOPEGATE_SPIRE_SERVER=$(SPIRE) $(BIN)/python -m pytest $(ARGS)
 
-soak: $(VENV)/.dev $(OPA) ## run the long tests and write their dated results into docs/
-	@SCOPEGATE_OPA=$(OPA) $(BIN)/python -m tests.soak
+soak: $(VENV)/.dev $(OPA) $(SPIRE) ## run the long tests and write their dated results into docs/
+	@SCOPEGATE_OPA=$(OPA) SCOPEGATE_SPIRE_SERVER=$(SPIRE) $(BIN)/python -m tests.soak
 
 lint: $(VENV)/.dev $(OPA) ## formatting, lint, types, import rules, generated files up to date
 	@$(BIN)/ruff format --check .
@@ -56,6 +58,9 @@ docs: $(VENV)/.dev $(OPA) ## print the tables of the manual, and OPA's capabilit
 		> .cache/configuration.md && mv .cache/configuration.md docs/configuration.md
 	@PYTHONPATH=. $(BIN)/python tests/unit/test_operations_page.py --write
 	@PYTHONPATH=. $(BIN)/python tests/unit/test_stance_page.py --write
+	@PYTHONPATH=. $(BIN)/python tests/unit/test_tokens_page.py --write
+	@PYTHONPATH=. $(BIN)/python tests/unit/test_bad_tokens_page.py --write
+	@$(BIN)/python -m tests.wycheproof_table
 	@SCOPEGATE_OPA=$(OPA) $(BIN)/python -m tests.policies.test_opa_folder --write
 
 lock: $(VENV)/.dev ## resolve the dependencies again, with hashes
@@ -92,3 +97,8 @@ install:
 $(OPA):
 	@echo "building OPA $(OPA_VERSION) (about a minute, once)"
 	@GOBIN=$(dir $@) go install github.com/open-policy-agent/opa@$(OPA_VERSION)
+
+# Built once per version, without SPIRE's cloud plugins; see tests/spire_build.py.
+$(SPIRE):
+	@echo "building SPIRE $(SPIRE_VERSION) (two to five minutes, once)"
+	@$(PYTHON) -m tests.spire_build $(SPIRE_VERSION) $@

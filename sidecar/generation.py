@@ -7,9 +7,12 @@ ends under it, so that no request sees two.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from sidecar.core.binding import Callers
+from sidecar.core.capabilities import Capabilities
 from sidecar.core.catalogue import Catalogue
+from sidecar.core.freshness import Lifetimes
 from sidecar.core.profile import IssuerProfile
 from sidecar.core.settle import Outgoing
 from sidecar.ports import Policy
@@ -27,6 +30,12 @@ class Generation:
     """Accepted markers, in the form of ``core.lanes.markers_of``."""
     outgoing: Outgoing
     """Names of the headers that an allowed request carries to the tool."""
+    lifetimes: Lifetimes = Lifetimes()  # noqa: RUF009 - frozen
+    callers: Callers = Callers()  # noqa: RUF009 - frozen
+    capabilities: Capabilities = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "capabilities", Capabilities(self.catalogue))
 
 
 class Live:

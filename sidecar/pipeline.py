@@ -15,7 +15,10 @@ from typing import Final
 
 import structlog
 
-from sidecar.core.bearer import bearer_token
+from sidecar.core.bearer import credential_of
+from sidecar.core.binding import bind
+from sidecar.core.capabilities import minted_for
+from sidecar.core.freshness import too_old
 from sidecar.core.locate import locate
 from sidecar.core.model import (
     Action,
@@ -120,9 +123,9 @@ class Walk:
     ruling: Ruling | None = None
     effects: Effects = Effects()  # noqa: RUF009 - frozen
 
-    async def decide(self, raw: bytes) -> Decision:  # noqa: C901 - a ladder, one rung a refusal
+    async def decide(self, raw: bytes) -> Decision:
         """Steps 1 to 7 and the plan of 9: what would be done, without doing it."""
-        parts, gate, now, ask_by = self.parts, self.generation, self.now, self.ask_by
+        gate, now = self.generation, self.now
         if isinstance(request := decode(raw), Refused):  # (1) envoy_api/codec, core/target
             return request
         self.request = request
@@ -130,13 +133,38 @@ class Walk:
         if isinstance(call, Refused):
             return call
         self.call, self.outages = call, (outages := Outages(call, now))
-        if isinstance(token := bearer_token(request), Refused):  # (2) core/bearer
-            return token
-        if isinstance(jws := parts.tokens.parse(token), Refused):  # (3) core/jws
+        agent = await self._authenticate(request, call, outages)  # (2) (3) (4)
+        if isinstance(agent, Refused):
+            return agent
+        if denied := outages.ask_now(lambda: self._denied(agent), assume=None):  # (5) core/deny
+            return denied
+        if lacking := scope_floor(agent, call):  # (6) core/scope
+            return lacking
+        question = question_of(call, agent, now=now, revision=gate.policy.revision)
+        self.question = question  # (7) core/question, adapters/regorus_policy, core/ruling
+        asking = gate.policy.rule_on(question, deadline=self.ask_by)
+        if isinstance(ruling := await outages.ask(asking, assume=ALLOW), Refused):
+            return ruling
+        self.ruling = ruling
+        plan = settle(ruling, call, agent, gate.outgoing, self.decision_id)  # (9) core/settle
+        effects = effects_of(plan, ruling, call, agent, now=now)  # core/single_use, core/pins
+        if isinstance(effects, Refused):
+            return effects
+        self.effects = effects
+        return plan
+
+    async def _authenticate(  # noqa: C901 - a ladder, one rung a refusal
+        self, request: Request, call: Call, outages: Outages
+    ) -> Agent | Refused:
+        """Steps 2 to 4: whose token it is, and if it is good for this call and caller, and now."""
+        parts, gate, now = self.parts, self.generation, self.now
+        if isinstance(credential := credential_of(request), Refused):  # (2) core/bearer
+            return credential
+        if isinstance(jws := parts.tokens.parse(credential.token), Refused):  # (3) core/jws
             return jws
         if isinstance(issuer := profile_of(jws, gate.issuers), Refused):  # core/verify
             return issuer
-        finding = parts.keys.find(issuer.issuer, jws.kid, deadline=ask_by)  # adapters/jwks
+        finding = parts.keys.find(issuer.issuer, jws.kid, deadline=self.ask_by)  # adapters/jwks
         if isinstance(key := await outages.ask(finding, assume=None), Refused):
             return key
         if key is None:
@@ -146,19 +174,15 @@ class Walk:
         if isinstance(agent := admit(signed, issuer, call, now=now), Refused):  # core/verify
             return agent
         self.agent = agent
-        if denied := outages.ask_now(lambda: self._denied(agent), assume=None):  # (5) core/deny
-            return denied
-        if lacking := scope_floor(agent, call):  # (6) core/scope
-            return lacking
-        question = question_of(call, agent, now=now, revision=gate.policy.revision)
-        self.question = question  # (7) core/question, adapters/regorus_policy, core/ruling
-        asking = gate.policy.rule_on(question, deadline=ask_by)
-        if isinstance(ruling := await outages.ask(asking, assume=ALLOW), Refused):
-            return ruling
-        self.ruling = ruling
-        plan = settle(ruling, call, agent, gate.outgoing, self.decision_id)  # (9) core/settle
-        self.effects = effects_of(plan, ruling, call, agent)  # core/single_use
-        return plan
+        if stale := too_old(agent, call, gate.lifetimes, now=now):  # core/freshness
+            return stale
+        agent = bind(agent, issuer.bind, call, credential, gate.callers, now=now)  # core/binding
+        if isinstance(agent, Refused):
+            return agent
+        agent = minted_for(agent, issuer, gate.policy.revision, gate.capabilities)
+        if isinstance(agent, Agent):  # core/capabilities
+            self.agent = agent
+        return agent
 
     async def claim(self, plan: Decision) -> Decision:
         """(8) The only write: what the call uses up, all or nothing, once everything passed."""

@@ -43,7 +43,8 @@ class Keys(Protocol):
 
         ``kid`` None finds the only key of an issuer that has exactly one. An unknown kid may
         cost one fetch, shared by all who wait and followed by a cool-down; a known one never
-        waits. Raises ``Unavailable(KEYS)`` when there is no usable set of keys: none was ever
+        waits. Raises ``Unavailable(CLOCK)`` while the issuer's clock and ours differ by more than
+        the limit, and ``Unavailable(KEYS)`` when there is no usable set of keys: none was ever
         loaded, or the last one is over the age limit.
         """
         ...
@@ -121,11 +122,16 @@ class Ledger(Protocol):
     """What is used up: single-use tokens now; grants, budgets and counters join them later."""
 
     async def commit(self, effects: Effects, *, now: float, deadline: float) -> Conflict | None:
-        """Make all of the effects true, or none; None means that they are.
+        """Hold the pins in their order, then make all of the claims true, or none.
 
-        Of any number of concurrent commits that share a claim, exactly one succeeds. A claim is
-        never forgotten before its ``until``; a token from before the ledger's memory began is
-        ``NOT_REMEMBERED``. Raises ``Unavailable`` with the dependency of the
-        first claim when the store gives no answer or has no room.
+        None means that everything is. The first conflict ends it: after a refused pin nothing is
+        claimed. A pin is its first holder's until ``until``, which holding it again may move later
+        and never earlier; a store that lost it gives it to whoever comes next. Of any number of
+        concurrent commits that share a claim, exactly one succeeds. A claim is never forgotten
+        before its ``until``; a token from before the ledger's memory began is ``NOT_REMEMBERED``.
+
+        Raises ``Unavailable`` with the strictest dependency of all effects
+        (``core.pins.strictest``) when the store gives no answer or has no room; a pin without room
+        hides no claim, which is committed all the same.
         """
         ...

@@ -15,9 +15,11 @@ import grpc
 from sidecar.adapters.memory_deny_list import MemoryDenyList
 from sidecar.adapters.memory_ledger import MemoryLedger
 from sidecar.adapters.verified_tokens import VerifiedTokens
+from sidecar.core.binding import Callers
 from sidecar.core.catalogue import Catalogue, Operation, Route, ScopeTemplate
+from sidecar.core.freshness import Lifetimes
 from sidecar.core.lanes import Lane, lane_digest, markers_of
-from sidecar.core.model import Access, Protocol, Question
+from sidecar.core.model import Access, Dependency, Protocol, Question, Unavailable
 from sidecar.core.settle import Outgoing
 from sidecar.envoy_api.generated import ext_authz_pb2 as pb
 from sidecar.fronts.grpc_aio import SERVICE, GrpcFront
@@ -92,6 +94,14 @@ class BrokenPolicy:
         raise self._bug
 
 
+class SkewedKeys:
+    """An issuer whose clock is not ours."""
+
+    async def find(self, issuer: str, kid: str | None, *, deadline: float) -> NoReturn:
+        del issuer, kid, deadline
+        raise Unavailable(Dependency.CLOCK, "test")
+
+
 def unreachable_policy() -> FakePolicy:
     """A policy engine that nobody answers for."""
     policy = FakePolicy()
@@ -132,16 +142,26 @@ class Gate:
     outgoing: Outgoing = field(default_factory=Outgoing)
     catalogue: Catalogue = CATALOGUE
     profile: Mapping[str, Any] = field(default_factory=dict)
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
+    callers: Callers = field(default_factory=Callers)
     seen: list[Observation] = field(default_factory=list)
 
     def pipeline(self) -> Pipeline:
         ids = (f"d-{number}" for number in itertools.count(1))
         issuers = MappingProxyType({ISSUER: make_profile(**self.profile)})
-        markers = markers_of(self.catalogue)
+        generation = Generation(
+            self.catalogue,
+            issuers,
+            self.policy,
+            markers_of(self.catalogue),
+            self.outgoing,
+            self.lifetimes,
+            self.callers,
+        )
         return Pipeline(
-            live=Live(Generation(self.catalogue, issuers, self.policy, markers, self.outgoing)),
+            live=Live(generation),
             keys=self.keys or published(self.clock),
-            tokens=VerifiedTokens(100),
+            tokens=VerifiedTokens(100, self.clock.now),
             deny_list=self.deny_list,
             ledger=self.ledger,
             clock=self.clock,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from sidecar.adapters.jwks import IssuerKeys, KeyLimits, KeySetStatus, KeySource
 from sidecar.core.model import Key
@@ -12,7 +14,10 @@ from tests.jwks_server import JwksServer
 
 ISSUER = "https://issuer.example"
 EDDSA = frozenset({"EdDSA"})
-LIMITS = KeyLimits(refresh_s=60, max_age_s=3600, timeout_s=5, cooldown_s=10, wait_s=5)
+WELL_KNOWN = "/.well-known/openid-configuration"
+LIMITS = KeyLimits(
+    refresh_s=60, max_age_s=3600, timeout_s=5, cooldown_s=10, wait_s=5, max_skew_s=None
+)
 
 
 class Client:
@@ -47,5 +52,11 @@ async def client_of(
         await client.keys.close()
 
 
-def at(server: JwksServer, issuer: str = ISSUER, name: str = "main") -> KeySource:
-    return KeySource(issuer, name, EDDSA, url=server.url)
+def at(server: JwksServer, issuer: str = ISSUER, name: str = "main", **members: Any) -> KeySource:
+    place = {} if "discovery" in members else {"url": server.url}
+    return KeySource(issuer, name, EDDSA, **(place | members))
+
+
+def metadata(jwks_uri: Any, issuer: Any = ISSUER, **members: Any) -> bytes:
+    """An issuer's discovery document."""
+    return json.dumps({"issuer": issuer, "jwks_uri": jwks_uri, **members}).encode()

@@ -31,6 +31,23 @@ def opa_binary() -> Path:
     raise AssertionError("no OPA: run `make policies` once, or set SCOPEGATE_OPA to an opa binary")
 
 
+def spire_server() -> Path:
+    """SPIRE's server: ``$SCOPEGATE_SPIRE_SERVER``, on the ``PATH`` or in ``make``'s cache.
+
+    Raises ``AssertionError`` when there is none: these tests are not skipped.
+    """
+    named, on_path = os.environ.get("SCOPEGATE_SPIRE_SERVER"), shutil.which("spire-server")
+    found = [
+        *([Path(named)] if named else []),
+        *([Path(on_path)] if on_path else []),
+        *sorted((ROOT / ".cache/go").glob("spire-*/bin/spire-server"), reverse=True),
+    ]
+    for binary in found:
+        if os.access(binary, os.X_OK):
+            return binary
+    raise AssertionError("no SPIRE: run `make test` once, or set SCOPEGATE_SPIRE_SERVER")
+
+
 def redis_server() -> Path:
     """Debian's ``redis-server``; see ``debian_program``."""
     return debian_program("redis-server", "redis-server")

@@ -10,6 +10,8 @@ from sidecar.core.model import (
     Action,
     Agent,
     Allowed,
+    Ancestor,
+    Binding,
     Call,
     Dependency,
     Marker,
@@ -73,6 +75,7 @@ AGENT = Agent(
     expires_at=NOW + 290,
     usable_until=NOW + 295,
     single_use=False,
+    actor="agent-1",
 )
 
 
@@ -92,8 +95,8 @@ def make_call(
 
 
 def make_agent(**changes: Any) -> Agent:
-    """An agent of ``AGENT``'s kind."""
-    return replace(AGENT, **changes)
+    """An agent of ``AGENT``'s kind; its subject holds the token unless told otherwise."""
+    return replace(AGENT, **{"actor": changes.get("subject", AGENT.subject), **changes})
 
 
 class StillClock:
@@ -120,7 +123,13 @@ def full_verdict() -> tuple[Verdict, Verdict]:
         skipped=(Dependency.POLICY,),
         request=REQUEST,
         call=call,
-        agent=make_agent(session="s-1"),
+        agent=make_agent(
+            session="s-1",
+            actor="actor-1",
+            ancestors=(Ancestor("root-1"),),
+            bindings=frozenset({Binding.CERTIFICATE}),
+            marks=("stale_policy",),
+        ),
         ruling=Ruling(Action.ALLOW, reason="r", detail="d"),
     )
     refused = Refused(Reason.APPROVAL_NEEDED, "detail", "public", "apr-1")

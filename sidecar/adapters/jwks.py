@@ -8,19 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
 
 import aiohttp
 
-from sidecar.adapters.jwks_fetch import (
-    Fetched,
-    KeyLimits,
-    KeySource,
-    fetch_file,
-    fetch_url,
-    open_session,
-)
+from sidecar.adapters.jwks_fetch import open_session
+from sidecar.adapters.jwks_locate import KeyFetcher
 from sidecar.adapters.jwks_ring import IssuerRing, KeySetStatus
+from sidecar.adapters.jwks_source import KeyLimits, KeySource
 from sidecar.core.model import Key
 from sidecar.ports import Clock
 
@@ -54,18 +48,22 @@ class IssuerKeys:
         for source in sources:
             if source.issuer in self._by_issuer or source.name in self._by_name:
                 raise ValueError(f"issuer {source.name}: its name or its issuer stands there twice")
-            ring = IssuerRing(source, limits, clock, partial(self._fetch, source), random)
+            fetcher = KeyFetcher(source, self._limits, clock, self._started)
+            ring = IssuerRing(source, limits, clock, fetcher, random)
             self._by_issuer[source.issuer] = self._by_name[source.name] = ring
 
     async def start(self) -> None:
         """Fetch all keys once, at the same time, and keep them fresh from then on.
 
-        An issuer that fails is tried again soon; until then its tokens are ``Unavailable``.
+        An issuer that fails is tried again soon; until then its tokens are ``Unavailable``. One
+        whose clock seems to differ from ours is asked a second time before anybody is answered.
         """
         self._session = self._open_session()
         rings = self._by_name.values()
         if rings:
             await asyncio.wait({ring.fly() for ring in rings})
+        if doubted := {ring.fly() for ring in rings if ring.in_doubt}:
+            await asyncio.wait(doubted)
         self._refreshers = [asyncio.create_task(ring.keep_fresh(self._sleep)) for ring in rings]
 
     async def close(self) -> None:
@@ -90,8 +88,8 @@ class IssuerKeys:
         return ring.find(kid)
 
     def ready(self) -> Mapping[str, bool]:
-        """Whether there are usable keys, by the issuers' names."""
-        return {name: ring.document is not None for name, ring in self._by_name.items()}
+        """Whether there are usable keys and a clock like ours, by the issuers' names."""
+        return {name: ring.ready for name, ring in self._by_name.items()}
 
     def status(self) -> Mapping[str, KeySetStatus]:
         """Measure every issuer's keys, by the issuers' names."""
@@ -105,9 +103,7 @@ class IssuerKeys:
         ring = self._by_name.get(name)
         return None if ring is None else ring.document
 
-    async def _fetch(self, source: KeySource, version: str | None) -> Fetched:
-        if source.file is not None:
-            return await fetch_file(source.file, version, self._limits)
-        if self._session is None or source.url is None:
+    def _started(self) -> aiohttp.ClientSession:
+        if self._session is None:
             raise RuntimeError("not started")
-        return await fetch_url(self._session, source.url, version, self._limits)
+        return self._session

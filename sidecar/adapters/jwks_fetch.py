@@ -1,4 +1,4 @@
-"""One fetch of one issuer's JWK Set, over HTTP or from a file: bounded in time and in size.
+"""One fetch of one document, over HTTP or from a file: bounded in time and in size.
 
 What comes back is bytes that nobody has parsed. A redirect is never followed, because whoever
 answers would choose where our keys come from, or which inner address we ask.
@@ -9,12 +9,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import ssl
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import aiohttp
+
+from sidecar.adapters.jwks_skew import clock_skew
+from sidecar.adapters.jwks_source import KeyLimits
+from sidecar.ports import Clock
 
 _HTTP_OK: Final = 200
 _HTTP_NOT_MODIFIED: Final = 304
@@ -24,44 +29,18 @@ _NO_STORE: Final = re.compile(r"(?:^|[\s,])no-store\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class KeySource:
-    """Where one issuer publishes its keys: exactly one of ``url`` and ``file``."""
+class Ask:
+    """What is asked over HTTP, and how."""
 
-    issuer: str
-    """The exact ``iss``."""
-    name: str
-    """The operator's short name, for metrics and messages."""
-    algorithms: frozenset[str]
-    url: str | None = None
-    file: Path | None = None
-
-    def __post_init__(self) -> None:
-        if (self.url is None) == (self.file is None):
-            raise ValueError(f"issuer {self.name}: give its keys either a url or a file")
-
-
-@dataclass(frozen=True, slots=True)
-class KeyLimits:
-    """How long keys are trusted, and what a fetch of them may cost; times in seconds."""
-
-    refresh_s: float = 60.0
-    """The longest time between two fetches: a withdrawn key is trusted no longer."""
-    max_age_s: float = 3600.0
-    """For how long keys hold that could not be fetched again. An hour is time enough to repair an
-    issuer, and bounds what is won by one who has stolen a key and keeps us from its withdrawal."""
-    timeout_s: float = 2.0
-    """For one whole fetch, from the look-up of the name to the last byte."""
-    cooldown_s: float = 10.0
-    """The time after a fetch that callers brought about in which they bring about no other."""
-    wait_s: float = 0.3
-    """How long a caller waits for such a fetch; 0 or less: it goes on for the next one."""
-    max_bytes: int = 262_144
-
-    def __post_init__(self) -> None:
-        if min(self.refresh_s, self.timeout_s, self.cooldown_s, self.max_bytes) <= 0:
-            raise ValueError("refresh_s, timeout_s, cooldown_s and max_bytes must be above zero")
-        if self.max_age_s <= self.refresh_s:
-            raise ValueError("max_age_s must be above refresh_s: keys would expire while in order")
+    url: str = field(repr=False)
+    version: str | None = None
+    """What we have already: it need not be sent again."""
+    past_caches: bool = False
+    """Caches on the way are to make sure first (RFC 9111, section 5.2.1.4)."""
+    tls: ssl.SSLContext | None = None
+    """None: the authorities of the system."""
+    token: str = field(default="", repr=False)
+    """Sent as a bearer token; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +53,8 @@ class Fetched:
     """The source's name for this state of the document (RFC 9110, section 8.8.3), if it has one."""
     fresh_s: float | None = None
     """For how long the source says that the answer holds, at least 1; None when it does not say."""
+    skew_s: float | None = None
+    """How far our clock is surely ahead of the source's; None when the source does not say."""
 
 
 class FetchFailed(Exception):  # noqa: N818 - it says what happened
@@ -93,31 +74,45 @@ def open_session() -> aiohttp.ClientSession:
     )
 
 
-async def fetch_url(
-    session: aiohttp.ClientSession, url: str, version: str | None, limits: KeyLimits
+async def ask_url(
+    session: aiohttp.ClientSession, ask: Ask, limits: KeyLimits, clock: Clock
 ) -> Fetched:
-    """Ask for the document, unless it is still ``version``. Raises ``FetchFailed``."""
-    headers = {
-        "Accept": "application/jwk-set+json, application/json",
-        "Accept-Encoding": "identity",
-    }
-    if version is not None:
-        headers["If-None-Match"] = version
+    """Ask for the document, unless it is still ``ask.version``. Raises ``FetchFailed``."""
     asking = session.get(
-        url,
-        headers=headers,
+        ask.url,
+        headers=_headers(ask),
         allow_redirects=False,
         auto_decompress=False,
         middlewares=(_ask_once,),
+        ssl=True if ask.tls is None else ask.tls,
         timeout=aiohttp.ClientTimeout(total=limits.timeout_s),
     )
+    asked_at = clock.monotonic()
     try:
         async with asking as response:
-            return await _read(response, version, limits.max_bytes)
+            received_at, round_trip_s = clock.now(), clock.monotonic() - asked_at
+            skew_s = clock_skew(
+                response.headers, received_at=received_at, round_trip_s=round_trip_s
+            )
+            return await _read(response, ask.version, limits.max_bytes, skew_s)
     except TimeoutError:
         raise FetchFailed(f"no answer within {limits.timeout_s:g} s") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise FetchFailed(_reason(error)) from None
+
+
+def _headers(ask: Ask) -> dict[str, str]:
+    headers = {
+        "Accept": "application/jwk-set+json, application/json",
+        "Accept-Encoding": "identity",
+    }
+    if ask.version is not None:
+        headers["If-None-Match"] = ask.version
+    if ask.past_caches:
+        headers["Cache-Control"] = "no-cache"
+    if ask.token:
+        headers["Authorization"] = f"Bearer {ask.token}"
+    return headers
 
 
 async def _ask_once(
@@ -136,10 +131,16 @@ def _reason(error: Exception) -> str:
     return type(error).__name__  # their texts hold URLs
 
 
-async def _read(response: aiohttp.ClientResponse, version: str | None, max_bytes: int) -> Fetched:
+async def _read(
+    response: aiohttp.ClientResponse, version: str | None, max_bytes: int, skew_s: float | None
+) -> Fetched:
     fresh_s = _fresh_s(", ".join(response.headers.getall("Cache-Control", [])))
+    etag = _version(response.headers.get("ETag"))
     if response.status == _HTTP_NOT_MODIFIED and version is not None:
-        return Fetched(None, version, fresh_s)
+        # It confirms another document than the one we have (RFC 9111, section 4.3.4).
+        if etag is not None and etag.removeprefix("W/") != version.removeprefix("W/"):
+            raise FetchFailed("status 304 for another version")
+        return Fetched(None, version, fresh_s, skew_s)
     if response.status != _HTTP_OK:
         raise FetchFailed(f"status {response.status}")
     # What unpacks to more than it weighs would get past the limit on bytes.
@@ -150,7 +151,7 @@ async def _read(response: aiohttp.ClientResponse, version: str | None, max_bytes
         document += chunk
         if len(document) > max_bytes:
             raise FetchFailed(f"more than {max_bytes} bytes")
-    return Fetched(bytes(document), _version(response.headers.get("ETag")), fresh_s)
+    return Fetched(bytes(document), etag, fresh_s, skew_s)
 
 
 def _version(etag: str | None) -> str | None:
@@ -170,14 +171,15 @@ async def fetch_file(path: Path, version: str | None, limits: KeyLimits) -> Fetc
     """Read the file, whatever its modification time says. Raises ``FetchFailed``."""
     try:
         async with asyncio.timeout(limits.timeout_s):
-            document = await asyncio.to_thread(_read_file, path, limits.max_bytes)
+            document = await asyncio.to_thread(read_file, path, limits.max_bytes)
     except OSError as error:  # a timeout is one
         raise FetchFailed(f"{path}: {error.strerror or type(error).__name__}") from None
     digest = hashlib.sha256(document).hexdigest()
     return Fetched(None if digest == version else document, digest, _FILE_FRESH_S)
 
 
-def _read_file(path: Path, max_bytes: int) -> bytes:
+def read_file(path: Path, max_bytes: int) -> bytes:
+    """Read a regular file in a thread. Raises ``FetchFailed`` for others, and ``OSError``."""
     # Opening a pipe would hold this thread until somebody writes, beyond any timeout.
     if not stat.S_ISREG(path.stat().st_mode):
         raise FetchFailed(f"{path}: not a regular file")

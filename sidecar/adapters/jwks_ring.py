@@ -16,7 +16,10 @@ from typing import Final
 
 import structlog
 
-from sidecar.adapters.jwks_fetch import Fetched, FetchFailed, KeyLimits, KeySource
+from sidecar.adapters.jwks_fetch import FetchFailed
+from sidecar.adapters.jwks_locate import KeyFetcher
+from sidecar.adapters.jwks_skew import ClockWatch
+from sidecar.adapters.jwks_source import KeyLimits, KeySource
 from sidecar.core.keyring import BadKeySet, KeyRing, parse_jwks
 from sidecar.core.model import Dependency, Key, Unavailable
 from sidecar.ports import Clock
@@ -39,6 +42,8 @@ class KeySetStatus:
     fetches: int
     not_modified: int
     failures: int
+    skew_s: float | None = None
+    """Seconds that our clock is surely ahead of the issuer's, by its last answer that told."""
 
 
 class IssuerRing:
@@ -49,18 +54,19 @@ class IssuerRing:
         source: KeySource,
         limits: KeyLimits,
         clock: Clock,
-        fetch: Callable[[str | None], Awaitable[Fetched]],
+        fetcher: KeyFetcher,
         random: Callable[[], float],
     ) -> None:
         self._source = source
         self._limits = limits
         self._clock = clock
-        self._fetch = fetch
+        self._fetcher = fetcher
         self._random = random
         self._log = structlog.get_logger().bind(issuer=source.name)
         self._ring: KeyRing | None = None
         self._version: str | None = None
-        self._confirmed_at = 0.0
+        self._confirmed_at = self._loaded_at = 0.0
+        self._watch = ClockWatch(limits.max_skew_s)
         self._fresh_s: float | None = None
         self._flight: asyncio.Task[None] | None = None
         self._cool_at = -math.inf
@@ -68,7 +74,13 @@ class IssuerRing:
         self._fetches = self._not_modified = self._failures = 0
 
     def find(self, kid: str | None) -> Key | None:
-        """Look into the ring. Raises ``Unavailable(KEYS)`` when there is no usable one."""
+        """Look into the ring. Raises ``Unavailable(KEYS)`` when there is no usable one.
+
+        Raises ``Unavailable(CLOCK)`` while the issuer's clock and ours differ: whether a token of
+        its has ended is not to be known then, whatever key it is signed with.
+        """
+        if self._watch.skewed:
+            raise Unavailable(Dependency.CLOCK, f"the clock of {self._source.name} is not ours")
         ring = self._usable()
         if ring is None:
             raise Unavailable(Dependency.KEYS, f"no usable keys of {self._source.name}")
@@ -107,6 +119,16 @@ class IssuerRing:
         return self._flight is not None and not self._flight.done()
 
     @property
+    def ready(self) -> bool:
+        """Whether ``find`` has an answer."""
+        return self._usable() is not None and not self._watch.skewed
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the next fetch is wanted soon, to confirm what the last said of the clocks."""
+        return self._watch.in_doubt
+
+    @property
     def document(self) -> bytes | None:
         """The usable JWK Set as it was published, or None."""
         ring = self._usable()
@@ -123,6 +145,7 @@ class IssuerRing:
             fetches=self._fetches,
             not_modified=self._not_modified,
             failures=self._failures,
+            skew_s=self._watch.skew_s,
         )
 
     def _usable(self) -> KeyRing | None:
@@ -133,11 +156,11 @@ class IssuerRing:
 
     def _next_in(self) -> float:
         """Seconds until the next fetch; spread, so that many sidecars do not ask at once."""
-        if self._failed_in_a_row:
-            doublings = min(self._failed_in_a_row - 1, _MAX_DOUBLINGS)
-            longest = min(self._limits.refresh_s, self._limits.cooldown_s)
-            return min(longest, _FIRST_RETRY_S * 2.0**doublings) * (1 + self._random()) / 2
-        period = self._limits.refresh_s
+        sooner = min(self._limits.refresh_s, self._limits.cooldown_s)
+        if self._failed_in_a_row or self._watch.in_doubt:
+            doublings = min(max(self._failed_in_a_row - 1, 0), _MAX_DOUBLINGS)
+            return min(sooner, _FIRST_RETRY_S * 2.0**doublings) * (1 + self._random()) / 2
+        period = sooner if self._watch.skewed else self._limits.refresh_s
         if self._fresh_s is not None:
             period = min(period, self._fresh_s)
         return max(_MIN_REFRESH_S, period * (9 + self._random()) / 10)
@@ -146,11 +169,15 @@ class IssuerRing:
         asked_at = self._clock.monotonic()
         self._fetches += 1
         try:
-            fetched = await self._fetch(self._version)
+            # Callers ask because a kid is missing: a cache that has not heard of it is no answer.
+            past_caches = then_cool or self._watch.in_doubt
+            fetched = await self._fetcher.fetch(self._to_confirm(), past_caches=past_caches)
+            self._note_skew(fetched.skew_s)
             if fetched.document is None:
                 self._not_modified += 1
             else:
                 self._replace_ring(fetched.document)
+                self._loaded_at = asked_at
         except (FetchFailed, BadKeySet) as error:
             self._note_failure(str(error))
         except Exception as bug:  # noqa: BLE001 - a bug here must not end the refreshing
@@ -164,15 +191,36 @@ class IssuerRing:
             if then_cool:
                 self._cool_at = self._clock.monotonic() + self._limits.cooldown_s
 
+    def _to_confirm(self) -> str | None:
+        """Which version a 304 may confirm; None: the document itself is wanted.
+
+        That is so after a failure, and once in ``max_age_s``: a server or cache that always says
+        304 must not keep a withdrawn key alive.
+        """
+        loaded_s = self._clock.monotonic() - self._loaded_at
+        wanted = self._failed_in_a_row or loaded_s >= self._limits.max_age_s
+        return None if wanted else self._version
+
+    def _note_skew(self, skew_s: float | None) -> None:
+        if not self._watch.note(skew_s):
+            return
+        if self._watch.skewed:
+            self._log.error("clocks_differ", skew_s=skew_s)
+        else:
+            self._log.info("clocks_agree", skew_s=skew_s)
+
     def _replace_ring(self, document: bytes) -> None:
         before = self._ring
         source = self._source
-        self._ring = ring = parse_jwks(document, source.issuer, source.algorithms, before)
+        self._ring = ring = parse_jwks(
+            document, source.issuer, source.algorithms, before, uses=source.uses
+        )
         if before is None or (before.keys, before.skipped) != (ring.keys, ring.skipped):
             skipped = [f"{one.kid!r}: {one.reason}" for one in ring.skipped]
             self._log.info("keys_changed", kids=list(ring.keys), skipped=skipped)
 
     def _note_failure(self, why: str) -> None:
+        self._fetcher.doubt()
         self._failures += 1
         self._failed_in_a_row += 1
         self._log.warning("keys_not_fetched", why=why, in_a_row=self._failed_in_a_row)

@@ -42,6 +42,12 @@ class Metrics:
             ("dependency", "access"),
             registry=self.registry,
         )
+        self._marks = Counter(
+            "scopegate_marked_passes",
+            "Calls that passed with something noticed of their token.",
+            ("mark",),
+            registry=self.registry,
+        )
         self._seconds = Histogram(
             "scopegate_check_duration_seconds",
             "Time that a check took inside the sidecar.",
@@ -60,6 +66,8 @@ class Metrics:
         if not isinstance(decision, Refused):
             for dependency in verdict.skipped:
                 self._open_passes.labels(dependency.value, access).inc()
+            for mark in verdict.agent.marks if verdict.agent else ():
+                self._marks.labels(mark).inc()
 
     def gauge(
         self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]

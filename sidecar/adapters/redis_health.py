@@ -50,6 +50,9 @@ class Watch:
         self.fault = "redis was not reached yet"
         self.answered_at = -math.inf
         """When Redis last answered a look, in seconds of ``Clock.monotonic``."""
+        self.skew_s: float | None = None
+        """How far ahead of ours Redis' clock was at the last look, in seconds; to the time that a
+        look takes."""
         self._redis = redis
         self._tags = tags
         self._terms = terms
@@ -110,6 +113,7 @@ class Watch:
     async def _find_fault(self) -> str:
         facts = await facts_of(self._redis)
         self.answered_at = self._clock.monotonic()
+        self.skew_s = _skew_of(facts, self._clock.now())
         if fault := self._misfit(facts):
             if facts.get("role") != "master":
                 await forget_node(self._redis)
@@ -152,6 +156,11 @@ class Watch:
         if odd and not self._odd_clock:
             _log.warning("replay_store_clock_differs", why=CLOCK_DIFFERS)
         self._odd_clock = odd
+
+
+def _skew_of(facts: Mapping[str, Any], now: float) -> float | None:
+    theirs = facts.get("server_time_usec")
+    return theirs / 1e6 - now if isinstance(theirs, int) else None
 
 
 def note_epoch(tag: str, answer: Answer) -> None:

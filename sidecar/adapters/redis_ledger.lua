@@ -1,8 +1,8 @@
 -- One visit to one hash tag: makes sure of the epoch, then claims all or nothing.
 --
 -- KEYS  {tag}:epoch, then a claim's key and its owner's key for each claim; all of one hash tag.
--- ARGV  now, per_owner, tolerance, patience, ahead (all but the second in seconds), insist (1 or 0),
---       then until and issued_at ('' for none) for each claim, in seconds since the epoch.
+-- ARGV  now, tolerance, patience, ahead (all in seconds), insist (1 or 0), then for each claim
+--       until and issued_at ('' for none), in seconds since the epoch, and its owner's quota.
 -- Returns a word and why a new epoch began ('' when none did):
 --       ok, claimed_before, not_remembered, quota, clock, jumped, not_master.
 --
@@ -10,12 +10,16 @@
 -- replicas, a replica itself) a claim that was made is still seen, and a failed first write has
 -- changed nothing. The first write is the only one that can fail.
 
-local now, per_owner = tonumber(ARGV[1]), tonumber(ARGV[2])
-local tolerance, patience, ahead = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local insist = ARGV[6] == '1'
-local FIRST = 7 -- the place in ARGV of the first claim's until
+local now, tolerance = tonumber(ARGV[1]), tonumber(ARGV[2])
+local patience, ahead = tonumber(ARGV[3]), tonumber(ARGV[4])
+local insist = ARGV[5] == '1'
 local SEEN_EVERY = 0.25 -- seconds: many visitors need not all write
 
+-- What ARGV says of the claim whose key stands at this place of KEYS.
+local function told(at)
+  local first = 6 + (at - 2) / 2 * 3
+  return tonumber(ARGV[first]), tonumber(ARGV[first + 1]), tonumber(ARGV[first + 2])
+end
 local function exact(number) return string.format('%.17g', number) end
 
 local claimed = false
@@ -65,15 +69,17 @@ elseif #KEYS == 1 and here - seen > SEEN_EVERY then
   redis.pcall('HSET', KEYS[1], 'seen', exact(here)) -- without room for it, the epoch still holds
 end
 
-local wanted = {}
+local wanted, room = {}, {}
 for at = 2, #KEYS, 2 do
-  local issued_at = tonumber(ARGV[FIRST + at - 1])
+  local owner = KEYS[at + 1]
+  local _, issued_at, quota = told(at)
   if not issued_at or issued_at < since then return {'not_remembered', began} end
-  wanted[KEYS[at + 1]] = (wanted[KEYS[at + 1]] or 0) + 1
+  wanted[owner] = (wanted[owner] or 0) + 1
+  room[owner] = math.min(room[owner] or quota, quota)
 end
 if claimed then return {'claimed_before', began} end
 for owner, more in pairs(wanted) do
-  if redis.call('ZCOUNT', owner, '(' .. exact(now), '+inf') + more > per_owner then
+  if redis.call('ZCOUNT', owner, '(' .. exact(now), '+inf') + more > room[owner] then
     return {'quota', began}
   end
 end
@@ -84,7 +90,7 @@ local function lifetime(last)
   return string.format('%.0f', math.max(1, math.ceil((last + offset + tolerance - here) * 1000)))
 end
 for at = 2, #KEYS, 2 do
-  local claim, owner, last = KEYS[at], KEYS[at + 1], tonumber(ARGV[FIRST + at - 2])
+  local claim, owner, last = KEYS[at], KEYS[at + 1], told(at)
   redis.call('SET', claim, '', 'PX', lifetime(last))
   redis.call('ZADD', owner, exact(last), claim)
   redis.call('ZREMRANGEBYSCORE', owner, '-inf', exact(now))

@@ -1,13 +1,14 @@
-"""Many visits to Redis in one round trip, each of them one atomic script.
+"""Many visits to Redis in one round trip, each of them one atomic script, for claims or for a pin.
 
-``EVALSHA``; where Redis has lost the script (a restart, ``SCRIPT FLUSH``, a failover) it is loaded
+``EVALSHA``; where Redis has lost a script (a restart, ``SCRIPT FLUSH``, a failover) it is loaded
 and those visits are sent again: ``NOSCRIPT`` says that nothing was done. Nothing else is repeated.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Final, TypeAlias
@@ -15,10 +16,7 @@ from typing import Any, Final, TypeAlias
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
-from sidecar.core.model import Claim
-
-_TEXT: Final = files("sidecar.adapters").joinpath("redis_ledger.lua").read_bytes()
-_NAME: Final = sha1(_TEXT, usedforsecurity=False).hexdigest()  # the name that EVALSHA wants
+from sidecar.core.model import Claim, Pin
 
 TOLERANCE_S: Final = 2.0
 """How far a clock may be from the epoch's before it is another clock."""
@@ -29,19 +27,37 @@ _FACTS: Final = ("server", "memory", "replication")
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
-    """What the script is given: one hash tag, and the claims to make there, or none."""
+class Script:
+    """A script, and the name that ``EVALSHA`` wants: the SHA-1 of its text."""
 
+    text: bytes = field(repr=False)
+    name: str
+
+
+def _script(file: str) -> Script:
+    text = files("sidecar.adapters").joinpath(file).read_bytes()
+    return Script(text, sha1(text, usedforsecurity=False).hexdigest())
+
+
+_LEDGER: Final = _script("redis_ledger.lua")
+_PINS: Final = _script("redis_pins.lua")
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What a script is given: one hash tag, and the claims to make there or none, or one pin."""
+
+    script: Script
     keys: tuple[str, ...]
     arguments: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the script says."""
+    """What a script says."""
 
     word: str
-    """``ok``, or why nothing was claimed."""
+    """``ok``, or why nothing was claimed or held."""
     began: str
     """Why a new epoch began with this visit: ``none`` was there, ``node``, ``clock``; or empty."""
 
@@ -54,7 +70,7 @@ class Terms:
     """What holds for all visits of one ledger."""
 
     per_owner: int
-    """Live claims of one owner."""
+    """Live claims of one owner, where a claim has no quota of its own."""
     ahead: float
     """Seconds that an ``iat`` may lie ahead of a sidecar's clock when its token is used."""
 
@@ -67,15 +83,26 @@ class Terms:
         Raises ``ValueError`` for a key of another tag: a cluster would refuse the script.
         """
         keys = [f"{tag}:epoch"]
-        arguments = [repr(now), str(self.per_owner), str(TOLERANCE_S), str(_PATIENCE_S)]
-        arguments += [repr(self.ahead), "1" if insist else "0"]
+        arguments = [repr(now), str(TOLERANCE_S), str(_PATIENCE_S), repr(self.ahead)]
+        arguments += ["1" if insist else "0"]
         for claim in claims:
             if tag_of(claim.key) != tag or tag_of(claim.owner) != tag:
                 raise ValueError("the claims of one commit have one hash tag")
             keys += [claim.key, claim.owner]
             issued_at = "" if claim.issued_at is None else repr(claim.issued_at)
-            arguments += [repr(claim.until), issued_at]
-        return Visit(tuple(keys), tuple(arguments))
+            quota = self.per_owner if claim.quota is None else claim.quota
+            arguments += [repr(claim.until), issued_at, str(quota)]
+        return Visit(_LEDGER, tuple(keys), tuple(arguments))
+
+
+def hold(pin: Pin, now: float) -> Visit:
+    """Ask for this pin at ``now``, in seconds since the epoch.
+
+    Redis' clock need not be ours: it is told for how long. As claims do, a pin outlives its end by
+    the tolerance, so that no sidecar whose clock is accepted finds it gone before.
+    """
+    lasts = math.ceil((pin.until - now + TOLERANCE_S) * 1000)
+    return Visit(_PINS, (pin.key,), (pin.holder, str(lasts)))
 
 
 def tag_of(key: str) -> str:
@@ -94,7 +121,8 @@ async def visit_all(redis: Redis, visits: Sequence[Visit]) -> list[Answer]:
     answers = await _ask(redis, visits)
     again = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
     if again:
-        await redis.script_load(_TEXT)
+        for script in {visits[at].script for at in again}:
+            await redis.script_load(script.text)
         for at, answer in zip(again, await _ask(redis, [visits[at] for at in again]), strict=True):
             answers[at] = answer
     return answers
@@ -109,7 +137,8 @@ async def facts_of(redis: Redis) -> Mapping[str, Any]:
 async def _ask(redis: Redis, visits: Sequence[Visit]) -> list[Answer]:
     pipeline = redis.pipeline(transaction=False)
     for visit in visits:
-        pipeline.execute_command("EVALSHA", _NAME, len(visit.keys), *visit.keys, *visit.arguments)
+        name, keys = visit.script.name, visit.keys
+        pipeline.execute_command("EVALSHA", name, len(keys), *keys, *visit.arguments)
     answers = await pipeline.execute(raise_on_error=False)
     return [_read(answer) for answer in answers]
 

@@ -9,19 +9,21 @@ import asyncio
 import contextlib
 import random
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
 from sidecar.adapters.decision_log import DecisionLog
 from sidecar.adapters.metrics import Metrics
+from sidecar.adapters.peer_watch import PeerWatch
 from sidecar.adapters.verified_tokens import VerifiedTokens
 from sidecar.assembly.keys import issuer_keys
 from sidecar.assembly.measures import Parts, measure
 from sidecar.assembly.policy import policy_part
-from sidecar.assembly.stores import deny_part, ledger_part
+from sidecar.assembly.stores import LedgerPart, deny_part, ledger_part
 from sidecar.clock import SystemClock
 from sidecar.config.address import UnixSocket
 from sidecar.config.build import Configuration
@@ -66,15 +68,20 @@ async def serving(configuration: Configuration) -> AsyncGenerator[Sidecar]:
         pipeline = Pipeline(
             live=Live(generation),
             keys=keys,
-            tokens=VerifiedTokens(settings.stores.verified_tokens),
+            tokens=VerifiedTokens(settings.stores.verified_tokens, clock.now),
             deny_list=denied.deny_list,
             ledger=ledger.ledger,
             clock=clock,
             new_id=lambda: uuid4().hex,
-            observers=(metrics, *_records(settings, metrics, stack)),
+            observers=(
+                metrics,
+                _peer_watch(settings, metrics),
+                *_records(settings, metrics, stack),
+            ),
         )
-        readiness = Readiness(keys.ready, {"policy": policy.reachable, "deny_list": denied.ready})
-        measure(metrics, readiness, Parts(keys, policy, denied, ledger))
+        parts = Parts(keys, policy, denied, ledger)
+        readiness = _readiness(parts, settings)
+        measure(metrics, readiness, parts)
         metrics.stance_exceptions(lambda: pipeline.live.current.catalogue, clock.now)
         # The front first: who asks /readyz must not hear "ready" of a gate that does not listen.
         await _front(pipeline, settings, readiness, stack)
@@ -82,6 +89,31 @@ async def serving(configuration: Configuration) -> AsyncGenerator[Sidecar]:
         admin_port = await _admin(admin, settings.admin, stack)
         stack.callback(readiness.drain)  # first of all: whoever asks is told while the rest ends
         yield Sidecar(pipeline, readiness, admin_port)
+
+
+def _readiness(parts: Parts, settings: Settings) -> Readiness:
+    others: dict[str, Callable[[], bool]] = {
+        "policy": parts.policy.reachable,
+        "deny_list": parts.denied.ready,
+        "clock": partial(_clocks_agree, parts.ledger, settings.keys.max_skew),
+    }
+    return Readiness(parts.keys.ready, others)
+
+
+def _clocks_agree(ledger: LedgerPart, most: float | None) -> bool:
+    skew = ledger.skew_s()
+    return skew is None or most is None or abs(skew) <= most
+
+
+def _peer_watch(settings: Settings, metrics: Metrics) -> Observer:
+    watch = PeerWatch(settings.stores.verified_tokens)
+    metrics.counter(
+        "scopegate_tokens_from_two_peers",
+        "Tokens that were used from more than one place.",
+        "watch",
+        lambda: {"peers": watch.seen},
+    )
+    return watch
 
 
 def _records(
@@ -107,6 +139,8 @@ def _generation(configuration: Configuration, policy: Policy) -> Generation:
         policy=policy,
         markers=markers_of(configuration.catalogue),
         outgoing=configuration.outgoing,
+        lifetimes=configuration.settings.lifetimes.limits(),
+        callers=configuration.callers,
     )
 
 

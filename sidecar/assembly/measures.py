@@ -36,6 +36,12 @@ def measure(metrics: Metrics, readiness: Readiness, parts: Parts) -> None:
         lambda: {ledger.kind: ledger.reachable()},
     )
     metrics.gauge(
+        "scopegate_store_clock_skew_seconds",
+        "How far ahead of ours the clock of the store of used tokens is.",
+        "store",
+        lambda: {} if (skew := ledger.skew_s()) is None else {ledger.kind: skew},
+    )
+    metrics.gauge(
         "scopegate_deny_entries",
         "Entries of the deny list.",
         "store",
@@ -99,6 +105,12 @@ def _of_keys(metrics: Metrics, keys: IssuerKeys) -> None:
         "Time since the issuer last confirmed the keys in use.",
         "issuer",
         lambda: {name: of.age_s for name, of in keys.status().items() if of.age_s is not None},
+    )
+    metrics.gauge(
+        "scopegate_clock_skew_seconds",
+        "How far ahead of ours an issuer's clock surely is, by its answers' dates.",
+        "issuer",
+        lambda: {n: 0.0 - of.skew_s for n, of in keys.status().items() if of.skew_s is not None},
     )
     per_issuer: tuple[tuple[str, str, Callable[[KeySetStatus], int]], ...] = (
         ("scopegate_jwks_fetches", "Fetches of an issuer's keys.", lambda of: of.fetches),

@@ -31,6 +31,8 @@ class LedgerPart:
     kind: str
     ledger: Ledger
     reachable: Callable[[], bool]
+    skew_s: Callable[[], float | None] = lambda: None
+    """How far ahead of ours the store's clock is, in seconds; None where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ async def _shared_ledger(
     )
     stack.push_async_callback(ledger.close)
     await ledger.start()
-    return LedgerPart("redis", ledger, lambda: ledger.reachable)
+    return LedgerPart("redis", ledger, lambda: ledger.reachable, lambda: ledger.skew_s)
 
 
 async def _fed_deny_list(

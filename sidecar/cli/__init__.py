@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from sidecar.cli.catalogue import app as catalogue
 from sidecar.cli.deny import app as deny
+from sidecar.cli.keys import app as keys
+from sidecar.cli.token import app as token
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,6 +18,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a traceback's locals could hold a token
 )
 app.add_typer(deny, name="deny")
+app.add_typer(token, name="token")
+app.add_typer(keys, name="keys")
+app.add_typer(catalogue, name="catalogue")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so

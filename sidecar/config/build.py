@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sidecar.clock import SystemClock
 from sidecar.config.catalogue_file import CatalogueFile, OperationFile, RouteFile
@@ -20,14 +20,26 @@ from sidecar.config.explain import validated
 from sidecar.config.files import Files, read_files
 from sidecar.config.grammar import is_file
 from sidecar.config.problem import ConfigurationError, Origin, Problem
-from sidecar.config.settings import IssuerSettings, Settings
-from sidecar.config.stance_checks import check_effects, check_exceptions, exceptions_of
+from sidecar.config.profiles import profile_of
+from sidecar.config.settings import Settings
+from sidecar.config.stance_checks import (
+    check_bindings,
+    check_effects,
+    check_exceptions,
+    exceptions_of,
+)
 from sidecar.config.yaml_source import Document, read_yaml
+from sidecar.core.binding import Callers
 from sidecar.core.catalogue import Catalogue, Operation, Route
-from sidecar.core.profile import ClaimNames, IssuerProfile
+from sidecar.core.dpop import DpopRules
+from sidecar.core.model import Protocol
+from sidecar.core.profile import IssuerProfile
 from sidecar.core.settle import Outgoing
 
 T = TypeVar("T")
+
+MCP_SESSION: Final = "mcp-session-id"
+"""The header that names an MCP session (MCP, Streamable HTTP), in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +55,7 @@ class Configuration:
     issuers: Mapping[str, IssuerProfile]
     """By exact ``iss``."""
     outgoing: Outgoing
+    callers: Callers
     files: Files
     """What stands in the files that the settings name."""
 
@@ -85,6 +98,8 @@ def load_configuration(
             today = SystemClock().now() if now is None else now
             effects = check_effects(made.catalogue, now=today)
             found.extend(listed_in.problem(*misfit) for misfit in effects)
+            bound = check_bindings(settings, made.catalogue)
+            found.extend(origin.problem(*misfit) for misfit in bound)
             if not found:
                 return made
     raise ConfigurationError(tuple(found))
@@ -143,6 +158,7 @@ def _configuration(
         catalogue=catalogue_of(catalogue),
         issuers=MappingProxyType({one.issuer: profile_of(one) for one in settings.issuers}),
         outgoing=outgoing_of(settings),
+        callers=callers_of(settings),
         files=files,
     )
 
@@ -170,33 +186,35 @@ def _route_of(route: RouteFile) -> Route:
         rewrite=route.rewrite,
         server=route.server or "",
         outages=exceptions_of(route),
+        bind=route.bind,
+        session_header=_session_header_of(route),
+        credentials=route.credentials,
     )
+
+
+def _session_header_of(route: RouteFile) -> str:
+    if route.session_header is None:
+        return MCP_SESSION if route.protocol is Protocol.MCP else ""
+    return "" if route.session_header == "off" else route.session_header
 
 
 def _operations_of(operations: Mapping[str, OperationFile]) -> Mapping[str, Operation]:
     return MappingProxyType(
-        {name: Operation(one.scope, one.access, one.single_use) for name, one in operations.items()}
+        {
+            name: Operation(one.scope, one.access, one.single_use, one.risk)
+            for name, one in operations.items()
+        }
     )
 
 
-def profile_of(issuer: IssuerSettings) -> IssuerProfile:
-    """The core's profile of one issuer."""
-    return IssuerProfile(
-        name=issuer.name,
-        issuer=issuer.issuer,
-        algorithms=frozenset(issuer.algorithms),
-        types=frozenset(map(_media_subtype, issuer.types)),
-        tenants=issuer.tenants,
-        ceiling=issuer.ceiling,
-        max_lifetime=issuer.max_lifetime,
-        leeway=issuer.leeway,
-        claims=ClaimNames(**issuer.claims.model_dump()),
+def callers_of(settings: Settings) -> Callers:
+    """How callers are told apart."""
+    dpop = settings.dpop
+    return Callers(
+        trusted_hops=settings.callers.trusted_hops,
+        dpop=DpopRules(dpop.origins, dpop.max_age, dpop.leeway),
+        tenants=MappingProxyType({name: one.bind for name, one in settings.tenants.items()}),
     )
-
-
-def _media_subtype(name: str) -> str:
-    """RFC 7515, section 4.1.9: ``application/`` may be left out, and case says nothing."""
-    return name.lower().removeprefix("application/")
 
 
 def outgoing_of(settings: Settings) -> Outgoing:

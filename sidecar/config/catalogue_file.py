@@ -23,9 +23,10 @@ from sidecar.config.grammar import (
     read_path,
     read_scope_template,
 )
+from sidecar.config.names import LowerHeader
 from sidecar.config.shape import Shown, StrictModel
 from sidecar.core.catalogue import ScopeTemplate
-from sidecar.core.model import Access, Protocol, Rewrite, Stance
+from sidecar.core.model import Access, Binding, Protocol, Rewrite, Risk, Stance
 
 
 class OperationFile(StrictModel):
@@ -41,6 +42,8 @@ class OperationFile(StrictModel):
     """Wants a token that has not been used before."""
     reason: Annotated[str, Field(min_length=1, max_length=500)] | None = None
     """Why a method that writes by HTTP's rules is a `read` here; required in that case."""
+    risk: Risk | None = None
+    """What a mistake could cost; `lifetimes` says how old a token may be for it."""
 
 
 class OutageFile(StrictModel):
@@ -85,6 +88,14 @@ class RouteFile(StrictModel):
     """MCP: whose tools are called."""
     outages: tuple[OutageFile, ...] = ()
     """What silence means here otherwise than in the stance table (`docs/stance.md`)."""
+    bind: frozenset[Binding] = frozenset()
+    """The caller must show at least one of these; then it has no open lane."""
+    session_header: LowerHeader | None = None
+    """A header that names a session of the tool: only the agent that used it first may use it.
+    `off` for none; left out, `mcp-session-id` for MCP and none for HTTP."""
+    credentials: frozenset[LowerHeader] = frozenset()
+    """Headers and query parameters that look like credentials and may reach the tool, such as
+    `cookie`; others are taken away, in a query refused."""
 
 
 class ServerFile(StrictModel):

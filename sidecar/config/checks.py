@@ -11,8 +11,10 @@ from importlib.util import find_spec
 from typing import Final, TypeAlias, TypeVar
 
 from sidecar.config.catalogue_file import CatalogueFile, OperationFile, RouteFile
+from sidecar.config.issuer_section import IssuerSettings
 from sidecar.config.problem import Loc, field_name
-from sidecar.config.settings import IssuerSettings, Settings
+from sidecar.config.profiles import check_profile
+from sidecar.config.settings import Settings
 from sidecar.core.access import HTTP_READS
 from sidecar.core.catalogue import ScopeTemplate
 from sidecar.core.model import Access, Protocol, Scope
@@ -29,11 +31,21 @@ def check_settings(settings: Settings) -> Iterator[Misfit]:
     issuers = settings.issuers
     yield from _repeated(issuers, lambda one: one.name, "issuers", "name")
     yield from _repeated(issuers, lambda one: one.issuer, "issuers", "issuer")
+    for index, issuer in enumerate(issuers):
+        yield from ((("issuers", index, *loc), text) for loc, text in check_profile(issuer))
+    yield from _unknown_tenants(settings)
     yield from _shared_headers(settings)
     if settings.keys.wait >= settings.limits.decision_timeout:
         yield ("keys", "wait"), "must be less than limits.decision_timeout"
     yield from _unshared(settings)
     yield from _missing_extras(settings)
+
+
+def _unknown_tenants(settings: Settings) -> Iterator[Misfit]:
+    known = {tenant for issuer in settings.issuers for tenant in issuer.tenants}
+    for tenant in settings.tenants:
+        if tenant not in known:
+            yield ("tenants", tenant), "is a tenant that no issuer may speak for"
 
 
 def _missing_extras(settings: Settings) -> Iterator[Misfit]:

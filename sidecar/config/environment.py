@@ -66,10 +66,10 @@ def overrides_in(environ: Mapping[str, str]) -> Overrides:
 
 
 def variable_for(loc: Loc) -> str:
-    """The variable that sets ``loc``: that of the whole list for what stands in one."""
+    """The variable that sets ``loc``: that of the whole list or mapping for what stands in one."""
     names: list[str] = []
-    for part in loc:
-        if isinstance(part, int):
+    for end, part in enumerate(loc):
+        if isinstance(part, int) or members_of(annotation_at(Settings, loc[:end])) is not None:
             break
         names.append(part.upper())
     return PREFIX + DELIMITER.join(names)
@@ -128,8 +128,8 @@ def _misplaced(loc: Loc) -> Iterator[str]:
     for end, part in enumerate(loc):
         above = annotation_at(Settings, loc[:end])
         model = model_in(above)
-        if items_of(above) is not None:
-            yield f"a list is set as a whole, in JSON, by {variable_for(loc[:end])}"
+        if items_of(above) is not None or members_of(above) is not None:
+            yield f"it is set as a whole, in JSON, by {variable_for(loc[:end])}"
         elif model is None:
             yield f"{field_name(loc[:end])} is a single value"
         elif part not in model.model_fields:

@@ -37,7 +37,8 @@ _A_DAY_S: Final = 86400.0
 _FILE: Final = r"[^\x00-\x1f\x7f]+"
 
 
-def _matching(pattern: str | re.Pattern[str], message: str) -> AfterValidator:
+def matching(pattern: str | re.Pattern[str], message: str) -> AfterValidator:
+    """Refuse text that ``pattern`` does not match as a whole, with this message."""
     return AfterValidator(_matcher(re.compile(pattern), message))
 
 
@@ -101,7 +102,7 @@ def _read_day(text: object) -> float:
 Name = Annotated[
     str,
     Shown("name"),
-    _matching(
+    matching(
         r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?",
         "must be a name of a-z, 0-9, - and _, at most 63 characters, that starts and ends "
         "with a letter or digit",
@@ -111,19 +112,19 @@ Exact = Annotated[
     str,
     Shown("exact text"),
     Field(max_length=256),
-    _matching(r"[!-)+-~]+", "must be exact visible ASCII text: no spaces, no * for anything"),
+    matching(r"[!-)+-~]+", "must be exact visible ASCII text: no spaces, no * for anything"),
 ]
 """Compared byte for byte with what a token says: an issuer, a tenant, an audience, a claim."""
 File = Annotated[
     str,
     Shown("path, relative to this file"),
-    _matching(_FILE, "must be a path: no control characters"),
+    matching(_FILE, "must be a path: no control characters"),
 ]
 HeaderName = Annotated[
     str,
     Shown(f"header name, {' or '.join(f'`{one}...`' for one in HEADER_FAMILIES)}"),
     AfterValidator(_check_family),
-    _matching(
+    matching(
         r"x-[a-z]+-[a-z0-9!#$%&'*+.^_`|~-]+",
         "must be a header name in lower case (RFC 9110, section 5.6.2)",
     ),
@@ -131,24 +132,24 @@ HeaderName = Annotated[
 Method = Annotated[
     str,
     Shown("HTTP method"),
-    _matching(METHOD, "must be an HTTP method in capitals, such as GET"),
+    matching(METHOD, "must be an HTTP method in capitals, such as GET"),
     AfterValidator(_check_offered),
 ]
 McpMethod = Annotated[
     str,
     Shown("MCP method"),
-    _matching(METHOD_NAME, "must be the name of an MCP method, such as tools/list"),
+    matching(METHOD_NAME, "must be the name of an MCP method, such as tools/list"),
     AfterValidator(_check_is_no_tool_call),
 ]
 McpTool = Annotated[
     str,
     Shown("tool name"),
-    _matching(TOOL_NAME, "must be a tool's name of A-Z, a-z, 0-9, _ . : / and -"),
+    matching(TOOL_NAME, "must be a tool's name of A-Z, a-z, 0-9, _ . : / and -"),
 ]
 Entrypoint = Annotated[
     str,
     Shown("rule"),
-    _matching(
+    matching(
         r"data(\.[A-Za-z_][A-Za-z0-9_]*)+", "must be the path of a rule, such as data.a.ruling"
     ),
 ]
@@ -171,7 +172,7 @@ Day = Annotated[
 """The last day of something: seconds since the epoch at its end, in UTC."""
 TokenType = Annotated[
     str,
-    _matching(r"[A-Za-z0-9!#$&^_.+/-]*", 'must be a type such as JWT or at+jwt, or "" for none'),
+    matching(r"[A-Za-z0-9!#$&^_.+/-]*", 'must be a type such as JWT or at+jwt, or "" for none'),
 ]
 
 

@@ -119,7 +119,7 @@ def _written(value: Any) -> str:
         case Enum():
             return str(value.value)
         case frozenset():
-            return f"[{', '.join(sorted(value))}]"
+            return f"[{', '.join(sorted(map(_written, value)))}]"
         case dict():
             return "{}"
         case ():
@@ -157,6 +157,8 @@ def _kind(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         return _kind(members[0], metadata)
     if items_of(annotation) is not None:
         return f"list of {_kind(members[0])}"
+    if members_of(annotation) is not None:
+        return f"{_kind(members[0])} to {_kind(members[1])}"
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return " or ".join(f"`{one.value}`" for one in annotation)
     return ", ".join((_SCALARS[annotation], *_bounds(metadata)))

@@ -112,13 +112,18 @@ class KeysSettings(StrictModel):
     max_age: Seconds = 3600
     """Keys older than this are not used."""
     timeout: Seconds = 2
-    """Longest time of one fetch."""
+    """Longest time of one request; a fetch that must discover first is two."""
     cooldown: Seconds = 10
     """Time after a fetch that an unknown `kid` caused in which none causes another."""
     wait: SecondsOrZero = 0.3
     """Longest time that a call waits for a fetch."""
     max_bytes: Bytes = 262_144
     """Largest JWK Set."""
+    max_skew: Annotated[
+        float | None, PlainValidator(_seconds_or_off), NoDecode, Shown("number, seconds, or `off`")
+    ] = 5
+    """How far an issuer's clock (the `Date` of its answers) and ours may differ: beyond it, its
+    tokens are refused, for their dates mean nothing here."""
 
     @model_validator(mode="after")
     def _outlive_a_refresh(self) -> KeysSettings:

@@ -13,6 +13,7 @@ from typing import Final
 
 from sidecar.config.catalogue_file import CatalogueFile, RouteFile
 from sidecar.config.checks import Misfit
+from sidecar.config.settings import Settings
 from sidecar.core.access import accesses_of
 from sidecar.core.catalogue import Catalogue, Route
 from sidecar.core.lanes import Lane, lanes_of
@@ -53,6 +54,28 @@ def check_effects(catalogue: Catalogue, *, now: float) -> Iterator[Misfit]:
             elif one.stance is Stance.OPEN and _ends_too_late(one, now):
                 days = int(FURTHEST_END_S / _A_DAY_S)
                 yield (*loc, "until"), f"is more than {days} days ahead: an opening must end"
+
+
+def check_bindings(settings: Settings, catalogue: Catalogue) -> Iterator[Misfit]:
+    """Which bindings Envoy's open lane would give up once the sidecar is dead.
+
+    Its guard compares no certificate and takes no proof. So whoever asks for bindings has no route
+    with an open lane: not by the route's ``bind``, which closes it, but for a whole issuer or
+    tenant.
+    """
+    routes = catalogue.routes.values()
+    left_open = next((route.name for route in routes if Lane.OPEN in lanes_of(route)), None)
+    if left_open is None:
+        return
+    text = (
+        f"would be given up by the open lane of route {left_open!r} while the sidecar is dead: "
+        "close it there, by bind or by outages (when: sidecar, stance: closed)"
+    )
+    for index, issuer in enumerate(settings.issuers):
+        if issuer.bind:
+            yield ("issuers", index, "bind"), text
+    for name in settings.tenants:
+        yield ("tenants", name, "bind"), text
 
 
 def _has_open_lane(route: Route) -> bool:

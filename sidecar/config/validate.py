@@ -13,18 +13,15 @@ from pathlib import Path
 
 import aiohttp
 
-from sidecar.adapters.jwks_fetch import (
-    FetchFailed,
-    KeyLimits,
-    fetch_file,
-    fetch_url,
-    open_session,
-)
+from sidecar.adapters.jwks_fetch import FetchFailed, open_session
+from sidecar.adapters.jwks_locate import KeyFetcher
 from sidecar.adapters.rego_ast import Fault
 from sidecar.adapters.regorus_policy import EmbeddedPolicy, EntrypointError, PolicyLoadError
+from sidecar.clock import SystemClock
 from sidecar.config.build import Configuration, load_configuration
+from sidecar.config.issuer_section import IssuerSettings
+from sidecar.config.key_source import key_limits, key_source
 from sidecar.config.problem import ConfigurationError, Origin, Problem
-from sidecar.config.settings import IssuerSettings
 from sidecar.core.keyring import BadKeySet, KeyRing, parse_jwks
 
 
@@ -88,7 +85,10 @@ async def _fetch_all_keys(
         if isinstance(ring, KeyRing):
             keys[issuer.name] = ring
         else:
-            loc = ("issuers", index, "jwks", "file" if issuer.jwks.file else "url")
+            place = next(
+                name for name in ("file", "url", "discovery") if getattr(issuer.jwks, name)
+            )
+            loc = ("issuers", index, "jwks", place)
             problems.append(configuration.origin.problem(loc, ring))
     return keys
 
@@ -97,14 +97,12 @@ async def _fetch_keys(
     issuer: IssuerSettings, configuration: Configuration, session: aiohttp.ClientSession
 ) -> KeyRing | str:
     """The issuer's keys, or why there are none."""
-    bounds, source = configuration.settings.keys, issuer.jwks
-    limits = KeyLimits(timeout_s=bounds.timeout, max_bytes=bounds.max_bytes)
+    profile, limits = configuration.issuers[issuer.issuer], key_limits(configuration.settings.keys)
     try:
-        if source.file is not None:
-            fetched = await fetch_file(configuration.folder / source.file, None, limits)
-        else:
-            fetched = await fetch_url(session, source.url or "", None, limits)
-        return parse_jwks(fetched.document or b"", issuer.issuer, issuer.algorithms, None)
+        source = key_source(issuer, profile, configuration.folder)
+        fetched = await KeyFetcher(source, limits, SystemClock(), lambda: session).fetch()
+        document, algorithms = fetched.document or b"", issuer.algorithms
+        return parse_jwks(document, issuer.issuer, algorithms, None, uses=profile.key_uses)
     except FetchFailed as error:
         return f"the keys of {issuer.name} cannot be had: {error}"
     except BadKeySet as error:

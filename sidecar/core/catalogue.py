@@ -12,7 +12,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.core.model import Access, Protocol, Rewrite, Scope, StanceException
+from sidecar.core.model import (
+    Access,
+    Binding,
+    Protocol,
+    Rewrite,
+    Risk,
+    Scope,
+    StanceException,
+)
 from sidecar.core.stance import faults_of
 
 REST: Final = "**"
@@ -35,6 +43,9 @@ class ScopeTemplate:
         if has_brace(self.identifier) and not PARAMETER.fullmatch(self.identifier):
             raise ValueError(f"scope identifier {self.identifier!r} is no whole {{parameter}}")
 
+    def __str__(self) -> str:
+        return f"{self.action}:{self.resource}:{self.identifier}"
+
     @property
     def parameter(self) -> str | None:
         """The path parameter that fills the identifier, or None when it is literal."""
@@ -53,6 +64,7 @@ class Operation:
     access: Access | None = None
     """None: decided by the protocol and the method (``core.access``)."""
     single_use: bool = False
+    risk: Risk | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +90,12 @@ class Route:
     """MCP: whose tools are called here."""
     outages: tuple[StanceException, ...] = ()
     """What silence means here otherwise than in the stance table."""
+    bind: frozenset[Binding] = frozenset()
+    """The caller must show at least one of these; empty: what the token itself asks for."""
+    session_header: str = ""
+    """Lower-case; the session of the tool that it names may be used by one agent only."""
+    credentials: frozenset[str] = frozenset()
+    """Lower-case names of headers and query parameters that look like credentials and may pass."""
 
     def __post_init__(self) -> None:
         outage_faults = (f"outages[{one.index}] {one.text}" for one in faults_of(self.outages))

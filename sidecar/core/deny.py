@@ -59,19 +59,27 @@ class DenyEntry:
 
 
 def keys_of(agent: Agent) -> tuple[DenyKey, ...]:
-    """Every key under which a revocation of this token, or of any ancestor, could stand."""
+    """Every key under which a revocation of this token, or of any ancestor, could stand.
+
+    Whoever is named by another issuer stands under that one, in the token's tenant.
+    """
     of = (agent.issuer, agent.tenant)
-    keys = [DenyKey(DenyKind.JTI, *of, agent.jti), DenyKey(DenyKind.AGENT, *of, agent.agent)]
-    if agent.subject != agent.agent:
-        keys.append(DenyKey(DenyKind.AGENT, *of, agent.subject))
+    own = [(agent.issuer, agent.agent), (agent.issuer, agent.subject)]
+    holder = (agent.actor_issuer or agent.issuer, agent.actor or agent.subject)
+    above = [(one.issuer or agent.issuer, one.agent) for one in agent.ancestors]
+    keys = [DenyKey(DenyKind.JTI, *of, agent.jti)]
+    keys += [
+        DenyKey(DenyKind.AGENT, by, agent.tenant, name)
+        for by, name in dict.fromkeys((*own, holder, *above))
+    ]
     if agent.task:
         keys.append(DenyKey(DenyKind.TASK, *of, agent.task))
     if agent.session:
         keys.append(DenyKey(DenyKind.SESSION, *of, agent.session))
     if agent.kid:
         keys.append(DenyKey(DenyKind.KID, agent.issuer, "", agent.kid))
-    keys += [DenyKey(DenyKind.AGENT, *of, ancestor.agent) for ancestor in agent.ancestors]
-    # A chain is named by its root: revoking it kills whatever was delegated below.
-    root = agent.ancestors[0].agent if agent.ancestors else agent.agent
-    keys.append(DenyKey(DenyKind.CHAIN, *of, root))
+    # A chain is named by its root: revoking it kills whatever was delegated below, and the root's
+    # own tokens, by either of its names.
+    roots = dict.fromkeys(above[:1] or own)
+    keys += [DenyKey(DenyKind.CHAIN, by, agent.tenant, name) for by, name in roots]
     return tuple(keys)

@@ -14,7 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicNumbers
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    SECP384R1,
+    SECP521R1,
+    EllipticCurve,
+    EllipticCurvePublicNumbers,
+)
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 
@@ -33,27 +39,34 @@ class Skipped:
     reason: str
 
 
-def read_jwk(jwk: JsonObject, issuer: str, algorithms: frozenset[str]) -> Key | Skipped:
+SIGNATURES: Final = frozenset({"sig"})
+"""The ``use`` of a key for signatures (RFC 7517, section 4.2)."""
+
+
+def read_jwk(
+    jwk: JsonObject, issuer: str, algorithms: frozenset[str], uses: frozenset[str] = SIGNATURES
+) -> Key | Skipped:
     """Read a JWK (RFC 7517, section 4) whose ``kid``, if any, has been checked.
 
-    Its algorithm is its ``alg``, or else the only one of ``algorithms`` that fits its type.
-    Raises ``DangerousKey``.
+    Its algorithm is its ``alg``, or else the only one of ``algorithms`` that fits its type. Its
+    ``use``, if any, is one of ``uses``. Raises ``DangerousKey``.
     """
     kid = jwk.get("kid")
-    if jwk.get("use", "sig") != "sig":
-        return Skipped(kid, "'use' is not sig")
+    use = jwk.get("use")
+    if "use" in jwk and not (isinstance(use, str) and use in uses):
+        return Skipped(kid, f"'use' is not {' or '.join(sorted(uses))}")
     operations = jwk.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:
         return Skipped(kid, "'key_ops' has no verify")
     family = next((family for family in _FAMILIES if family.has(jwk)), None)
     if family is None:
         return Skipped(kid, "its 'kty' or 'crv' is not supported")
-    fitting = [
+    fitting = sorted(
         name for name in family.algorithms & algorithms if "alg" not in jwk or jwk["alg"] == name
-    ]
+    )
     if not fitting:
         return Skipped(kid, "no algorithm that this issuer may use")
-    if len(fitting) > 1:
+    if len(fitting) > 1 and family.kty != "OKP":  # EdDSA and Ed25519 are one (RFC 9864)
         return Skipped(kid, "it has no 'alg', and several algorithms fit")
     try:
         public, members = family.read(jwk)
@@ -72,9 +85,8 @@ def _thumbprint(members: dict[str, str]) -> str:
     return _base64url(hashlib.sha256(canonical).digest())
 
 
-# --- the three families ------------------------------------------------------------------------
+# --- the families ------------------------------------------------------------------------------
 
-_P256_BYTES: Final = 32
 _MIN_RSA_BITS: Final = 2048
 _MAX_RSA_BITS: Final = 8192  # above, one signature check costs a caller nothing and us a lot
 _MIN_EXPONENT: Final = 65_537
@@ -89,12 +101,13 @@ def _ed25519(jwk: JsonObject) -> _Material:
     return public, {"kty": "OKP", "crv": "Ed25519", "x": _base64url(raw)}
 
 
-def _p256(jwk: JsonObject) -> _Material:
+def _ec(jwk: JsonObject, crv: str, curve: EllipticCurve) -> _Material:
     x, y = _bytes(jwk, "x"), _bytes(jwk, "y")
-    if not len(x) == len(y) == _P256_BYTES:
-        raise ValueError("a coordinate is not 32 octets")
-    numbers = EllipticCurvePublicNumbers(int.from_bytes(x), int.from_bytes(y), SECP256R1())
-    members = {"kty": "EC", "crv": "P-256", "x": _base64url(x), "y": _base64url(y)}
+    octets = (curve.key_size + 7) // 8
+    if not len(x) == len(y) == octets:
+        raise ValueError(f"a coordinate is not {octets} octets")
+    numbers = EllipticCurvePublicNumbers(int.from_bytes(x), int.from_bytes(y), curve)
+    members = {"kty": "EC", "crv": crv, "x": _base64url(x), "y": _base64url(y)}
     return numbers.public_key(), members  # raises when the point is not on the curve
 
 
@@ -123,10 +136,16 @@ class _Family:
         return jwk.get("kty") == self.kty and self.crv in (None, jwk.get("crv"))
 
 
+def _curve(crv: str, algorithm: str, curve: EllipticCurve) -> _Family:
+    return _Family("EC", crv, frozenset({algorithm}), lambda jwk: _ec(jwk, crv, curve))
+
+
 _FAMILIES: Final = (
     _Family("OKP", "Ed25519", frozenset({"EdDSA", "Ed25519"}), _ed25519),
-    _Family("EC", "P-256", frozenset({"ES256"}), _p256),
-    _Family("RSA", None, frozenset({"RS256", "PS256"}), _rsa),
+    _curve("P-256", "ES256", SECP256R1()),
+    _curve("P-384", "ES384", SECP384R1()),
+    _curve("P-521", "ES512", SECP521R1()),
+    _Family("RSA", None, frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}), _rsa),
 )
 
 # --- weak keys ---------------------------------------------------------------------------------

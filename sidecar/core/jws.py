@@ -7,32 +7,26 @@ whether or not the signature would hold.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Final
 
+from sidecar.core.compact import FOREIGN_HEADERS, refuse_variants, split
 from sidecar.core.model import Jws, Refused
 from sidecar.core.reasons import Reason
-from sidecar.core.strict_json import parse_object
+from sidecar.core.spiffe import trust_domain_of
 
-_SEGMENTS: Final = 3
 _MAX_KID: Final = 256  # characters
-_MAX_DEPTH: Final = 16
 
-_REFUSED_HEADERS: Final = frozenset(
-    (
-        *("jwk", "jku", "x5u", "x5c"),  # the token would bring its own key
-        *("crit", "b64"),  # extensions: none is understood here (RFC 7515, section 4.1.11)
-        *("enc", "zip", "cty"),  # encrypted, compressed or nested: not a plain JWS
-    )
-)
-_KNOWN_HEADERS: Final = _REFUSED_HEADERS | {"alg", "kid", "typ"}
+_REFUSED_HEADERS: Final = FOREIGN_HEADERS | {"jwk"}  # the token would bring its own key
+_PLAIN_HEADERS: Final = frozenset(("alg", "kid", "typ"))
+_KNOWN_HEADERS: Final = _REFUSED_HEADERS | _PLAIN_HEADERS
 # Claims that ``core.verify`` reads under fixed names.
 _KNOWN_CLAIMS: Final = frozenset(
     (
         *("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "typ", "events"),
-        *("cnf", "act", "may_act", "delegation_chain"),
+        *("cnf", "act", "may_act", "delegation_chain", "chain_hash"),
+        *("policy_version", "capability_hash", "status"),
     )
 )
 
@@ -40,58 +34,35 @@ _KNOWN_CLAIMS: Final = frozenset(
 def parse(token: bytes) -> Jws | Refused:
     """Take a compact JWS apart. Its claims stay unverified, whatever they say.
 
-    Refused as ``TOKEN_MALFORMED``, or as ``CLAIM_INVALID`` when ``iss`` is missing or no text.
-    Never raises, whatever the bytes are.
+    Refused as ``TOKEN_MALFORMED``, or as ``CLAIM_INVALID`` when ``iss`` is no text. Never raises,
+    whatever the bytes are.
     """
     try:
-        header, claims, signing_input, signature = _split(token)
+        parts = split(token)
+        header, claims = parts.header, parts.payload
         algorithm, kid, kind = _header_values(header)
-        _refuse_variants(claims, _KNOWN_CLAIMS, "payload")
+        refuse_variants(claims, _KNOWN_CLAIMS, "payload")
     except ValueError as error:
         return Refused(Reason.TOKEN_MALFORMED, str(error))
-    issuer = claims.get("iss")
-    if not isinstance(issuer, str) or not issuer:
+    issuer = claims.get("iss", "")
+    if not isinstance(issuer, str):
         return Refused(Reason.CLAIM_INVALID, "iss")
     return Jws(
         digest=sha256(token).digest(),
         algorithm=algorithm,
         kid=kid,
         type=kind,
-        unverified_issuer=issuer,
+        unverified_issuer=issuer or trust_domain_of(claims.get("sub")),
         unverified_claims=claims,
-        signing_input=signing_input,
-        signature=signature,
+        signing_input=parts.signing_input,
+        signature=parts.signature,
+        plain_header=header.keys() <= _PLAIN_HEADERS,
     )
-
-
-def _split(token: bytes) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:
-    segments = token.split(b".")
-    if len(segments) != _SEGMENTS or not all(segments):
-        raise ValueError("not three segments")
-    header, payload, signature = (_base64url(segment) for segment in segments)
-    signing_input, _, _ = token.rpartition(b".")
-    return _object(header, "header"), _object(payload, "payload"), signing_input, signature
-
-
-def _base64url(segment: bytes) -> bytes:
-    """Decode base64url without padding (RFC 7515, section 2), in its one canonical spelling."""
-    decoded = base64.urlsafe_b64decode(segment + b"=" * (-len(segment) % 4))
-    # The decoder skips foreign bytes and ignores spare bits; what it read must read the same back.
-    if base64.urlsafe_b64encode(decoded).rstrip(b"=") != segment:
-        raise ValueError("not canonical base64url")
-    return decoded
-
-
-def _object(raw: bytes, part: str) -> dict[str, Any]:
-    try:
-        return parse_object(raw, max_depth=_MAX_DEPTH)
-    except ValueError as error:
-        raise ValueError(f"{part}: {error}") from None
 
 
 def _header_values(header: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
     """``alg``, ``kid`` and ``typ`` of a header that holds nothing we refuse."""
-    _refuse_variants(header, _KNOWN_HEADERS, "header")
+    refuse_variants(header, _KNOWN_HEADERS, "header")
     for name in _REFUSED_HEADERS & header.keys():
         raise ValueError(f"header: {name} is not accepted")
     algorithm = header.get("alg")
@@ -110,10 +81,3 @@ def _media_type(value: object) -> str:
         if kind:
             return kind
     raise ValueError("header: typ is no media type")
-
-
-def _refuse_variants(members: Mapping[str, Any], known: frozenset[str], part: str) -> None:
-    """Refuse names that parsers ignoring case would take for others (as Go's does)."""
-    folded = {name.casefold() for name in members}
-    if len(folded) != len(members) or (folded & known) - members.keys():
-        raise ValueError(f"{part}: a member's name in another case")

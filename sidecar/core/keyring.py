@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-from sidecar.core.jwk import DangerousKey, Skipped, read_jwk
+from sidecar.core.jwk import SIGNATURES, DangerousKey, Skipped, read_jwk
 from sidecar.core.model import JsonObject, Key
 from sidecar.core.strict_json import parse_object
 
@@ -51,9 +51,14 @@ class KeyRing:
 
 
 def parse_jwks(
-    document: bytes, issuer: str, algorithms: frozenset[str], previous: KeyRing | None
+    document: bytes,
+    issuer: str,
+    algorithms: frozenset[str],
+    previous: KeyRing | None,
+    *,
+    uses: frozenset[str] = SIGNATURES,
 ) -> KeyRing:
-    """Read the keys of a JWK Set (RFC 7517, section 5) that fit ``algorithms``.
+    """Read the keys of a JWK Set (RFC 7517, section 5) that fit ``algorithms`` and ``uses``.
 
     A key that ``previous`` holds too keeps its object, and with it what was proven under it.
     Raises ``BadKeySet``; an empty set is one, so that it never replaces a good ring.
@@ -62,7 +67,7 @@ def parse_jwks(
     skipped: list[Skipped] = []
     for place, jwk in enumerate(_published(document)):
         try:
-            key = read_jwk(jwk, issuer, algorithms)
+            key = read_jwk(jwk, issuer, algorithms, uses)
         except DangerousKey as danger:
             raise BadKeySet(f"keys[{place}] is {danger}") from None
         if isinstance(key, Skipped):

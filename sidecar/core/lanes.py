@@ -44,6 +44,7 @@ def may_be_open(route: Route, method: str) -> bool:
         and method in _OPEN_METHODS
         and not (route.single_use or operation.single_use)
         and route.tenant is None
+        and not route.bind
         and not is_graphql(route.path)
         and _stance_when_dead(route, http_access(route, operation, method)) is Stance.OPEN
     )

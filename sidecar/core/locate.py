@@ -26,10 +26,9 @@ _ONE_VALUE_AT_MOST: Final = ("content-type", "content-encoding")
 
 
 def locate(request: Request, catalogue: Catalogue, markers: frozenset[str]) -> Call | Refused:
-    """Find what a request asks for.
+    """Find what a request asks for; ``markers`` are accepted ones (``lanes.markers_of``).
 
-    ``markers`` are those accepted, in the form of ``lanes.markers_of``. Never raises;
-    refuses with ``MARKER_REFUSED``, ``PATH_MALFORMED``, ``OPERATION_UNKNOWN`` or a ``BODY_*``.
+    Refused as ``MARKER_REFUSED``, ``PATH_MALFORMED``, ``OPERATION_UNKNOWN`` or a ``BODY_*``.
     """
     route = _route_of(request, catalogue, markers)
     if isinstance(route, Refused):
@@ -61,6 +60,10 @@ def locate(request: Request, catalogue: Catalogue, markers: frozenset[str]) -> C
         tool=tool,
         server=route.server,
         outages=route.outages,
+        risk=operation.risk,
+        bind=route.bind,
+        session_header=route.session_header,
+        credentials=route.credentials,
     )
 
 

@@ -33,6 +33,7 @@ class Dependency(Enum):
     """A part that may be down; with ``Access``, the coordinates of the stance table."""
 
     KEYS = "keys"
+    CLOCK = "clock"
     DENY_LIST = "deny_list"
     DENY_LIST_NEVER_LOADED = "deny_list_never_loaded"
     POLICY = "policy"
@@ -95,6 +96,8 @@ class Peer:
     address: str = ""
     principal: str = ""
     """The URI SAN (SPIFFE id), DNS SAN or subject of a verified client certificate, or empty."""
+    certificate: bytes = field(default=b"", repr=False)
+    """That certificate as Envoy sends it with ``include_peer_certificate``: URL-encoded PEM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,23 @@ class Scope:
         )
 
 
+class Risk(Enum):
+    """What a mistake of one operation could cost, as the operator sees it; ``core.freshness``."""
+
+    INTERACTIVE = "interactive"  # somebody waits for it
+    HIGH = "high"  # high privilege, or across a border of trust
+    BATCH = "batch"  # one task, for as long as that takes
+
+
+class Binding(Enum):
+    """How a caller shows that a token is its own; ``core.binding``."""
+
+    CERTIFICATE = "certificate"  # cnf.x5t#S256 is the peer's certificate (RFC 8705, section 3)
+    SPIFFE = "spiffe"  # the peer's SPIFFE id is the token's actor
+    DPOP = "dpop"  # a proof by the key of cnf.jkt (RFC 9449)
+    FIRST_PEER = "first_peer"  # whoever came with it first
+
+
 class Rewrite(Enum):
     """How a route's Envoy can replace a body; without one, sanitising a body is a refusal."""
 
@@ -208,6 +228,13 @@ class Call:
     """The catalogue's name for the MCP server behind the route, or empty."""
     outages: tuple[StanceException, ...] = ()
     """The route's own exceptions to the stance table."""
+    risk: Risk | None = None
+    bind: frozenset[Binding] = frozenset()
+    """The caller must show at least one of these; empty: what the token itself asks for."""
+    session_header: str = ""
+    """The header that names a session of the tool, which only one agent may use; empty: none."""
+    credentials: frozenset[str] = frozenset()
+    """Headers and query parameters, lower-case, that look like credentials and may pass."""
 
 
 # --- who asks ----------------------------------------------------------------------------------
@@ -229,6 +256,22 @@ class Key:
     """The ``cryptography`` public key object."""
 
 
+class Scheme(Enum):
+    """How a token is presented in ``Authorization``; compared in lower case."""
+
+    BEARER = "bearer"  # RFC 6750
+    DPOP = "dpop"  # RFC 9449, section 7.1
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """The one token of a request, and how it is presented; nobody has looked into it."""
+
+    scheme: Scheme
+    token: bytes = field(repr=False)
+    """1 to 8,192 characters of base64url and dots."""
+
+
 @dataclass(frozen=True, slots=True)
 class Jws:
     """A compact JWS whose form is right and whose signature nobody has checked yet."""
@@ -239,9 +282,28 @@ class Jws:
     kid: str | None
     type: str | None
     unverified_issuer: str
+    """``iss``; without one (or an empty one), the trust domain of a ``sub`` that is a SPIFFE id,
+    as ``spiffe://domain``, or else empty."""
     unverified_claims: JsonObject = field(repr=False)
     signing_input: bytes = field(repr=False)
     signature: bytes = field(repr=False)
+    plain_header: bool = True
+    """The header holds nothing beside ``alg``, ``kid`` and ``typ``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestor:
+    """One link of a token's delegation: somebody who acted, or allowed to act, before its agent."""
+
+    agent: str
+    issuer: str = ""
+    """Whose name for it ``agent`` is; empty: the token's own issuer."""
+    scopes: tuple[Scope, ...] | None = None
+    """What it held when it delegated; None when the token does not say."""
+    delegated_at: float | None = None
+    """Seconds since the epoch."""
+    expires_at: float | None = None
+    """When its own token ends; seconds since the epoch. Nothing below it may end later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,13 +313,32 @@ class SignedClaims:
     claims: JsonObject = field(repr=False)
     type: str | None
     key: Key
+    chain: tuple[Ancestor, ...] = ()
+    """AgentWrit's ``delegation_chain``, root first; every record's signature was valid, too."""
+    digest: bytes = b""
+    """SHA-256 of the signing input: the token's name where it has no ``jti``."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ancestor:
-    """One link of a token's delegation, oldest first."""
+class Confirmation:
+    """What a token is bound to (``cnf``, RFC 7800); at least one of the two."""
 
-    agent: str
+    certificate: str = ""
+    """``x5t#S256``: base64url of the SHA-256 of the DER certificate (RFC 8705, section 3.1)."""
+    jwk_thumbprint: str = ""
+    """``jkt``: base64url of the SHA-256 thumbprint of the key (RFC 9449, section 6.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A DPoP proof that was good for this request; it may not serve a second one."""
+
+    jwk_thumbprint: str
+    jti: str
+    issued_at: float
+    """``iat`` of the proof; seconds since the epoch."""
+    until: float
+    """From when on no such proof is taken any more; seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +364,22 @@ class Agent:
     single_use: bool
     """The token itself says that it serves one call."""
     ancestors: tuple[Ancestor, ...] = ()
+    """Oldest first; without the agent itself."""
+    actor: str = ""
+    """Who holds the token: the outermost ``act.sub`` (RFC 8693, section 4.1), else the subject."""
+    actor_issuer: str = ""
+    """Whose name for it ``actor`` is; empty: the token's own issuer."""
+    confirmation: Confirmation | None = None
+    policy_version: str = ""
+    capability_hash: str = ""
+    bindings: frozenset[Binding] = frozenset()
+    """What the caller has shown of them; ``core.binding``."""
+    proof: Proof | None = None
+    peer: str = ""
+    """Who came with the token, as far as somebody trusted says: a principal, a certificate's
+    thumbprint or an address; empty when nobody does."""
+    marks: tuple[str, ...] = ()
+    """What was noticed and let pass, as code words; for policy, the tool, records and metrics."""
 
 
 # --- what policy is asked, and says ------------------------------------------------------------
@@ -349,16 +446,8 @@ class Claim:
     """The stance row that holds when the ledger is silent."""
     issued_at: float | None = None
     """``iat`` of the token; None counts as older than everything."""
-
-
-@dataclass(frozen=True, slots=True)
-class Effects:
-    """What a call changes in the world if it passes; committed all or nothing, or dropped."""
-
-    claims: tuple[Claim, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.claims)
+    quota: int | None = None
+    """Most live claims of the owner; None: the ledger's own limit."""
 
 
 class Conflict(Enum):
@@ -368,6 +457,40 @@ class Conflict(Enum):
     NOT_REMEMBERED = "not_remembered"  # the token is older than what the ledger knows of
     QUOTA = "quota"
     OVERLOADED = "overloaded"  # on our side: the store was not asked, or not in time
+    SESSION_OF_ANOTHER = "session_of_another"  # the tool's session is another agent's
+    ANOTHER_PEER = "another_peer"  # the token came from elsewhere first
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """One thing that belongs to whoever used it first: held by nobody else until ``until``.
+
+    Whoever holds it may hold it again, which makes it last longer and never shorter.
+    """
+
+    key: str
+    holder: str
+    """A digest of who."""
+    until: float
+    """Seconds since the epoch."""
+    dependency: Dependency
+    conflict: Conflict
+    """What it is called when somebody else holds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What a call changes in the world if it passes.
+
+    The pins are held first; whoever may use a thing may do so again, so that nothing is lost when
+    a claim then fails. The claims are committed all or nothing.
+    """
+
+    claims: tuple[Claim, ...] = ()
+    pins: tuple[Pin, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.claims or self.pins)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,24 +11,13 @@ from typing import Any, Final
 
 import msgspec
 
-from sidecar.core.model import Agent, Call, Question, Request, ToolCall
+from sidecar.core.credentials import looks_like_credential
+from sidecar.core.model import Agent, Ancestor, Call, Question, Request, ToolCall
 
 CONTRACT_VERSION: Final = 1
 
 _UNASKABLE: Final = Question(b"")
 """No JSON, so that every engine refuses it: what cannot be written down is not let through."""
-
-# A header is withheld when one of its name's words stands here. That takes a few harmless ones
-# along (Idempotency-Key); a list of known credentials would miss the next vendor's.
-_CREDENTIAL_WORDS: Final = frozenset(
-    {
-        "accesstoken", "apikey", "apitoken", "assertion", "auth", "authentication",
-        "authorization", "authtoken", "bearer", "cookie", "cookie2", "credential", "credentials",
-        "dpop", "idtoken", "jwt", "key", "passphrase", "passwd", "password", "secret", "session",
-        "token", "tokens",
-    }
-)  # fmt: skip
-_NO_CREDENTIALS: Final = frozenset({"mcp-session-id"})  # MCP, Security Best Practices: no proof
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -59,6 +48,7 @@ def _document(call: Call, agent: Agent, now: float, revision: str) -> dict[str, 
             "protocol": call.protocol.value,
             "audience": call.audience,
             "params": call.params,
+            "risk": None if call.risk is None else call.risk.value,
         },
         "source": {"address": peer.address, "principal": peer.principal},
         "policy": {"revision": revision},
@@ -76,7 +66,22 @@ def _agent(agent: Agent) -> dict[str, Any]:
         "scopes": [str(scope) for scope in agent.scopes],
         "issued_at": None if agent.issued_at is None else int(agent.issued_at),
         "expires_at": int(agent.expires_at),
-        "ancestors": [{"id": ancestor.agent} for ancestor in agent.ancestors],
+        "ancestors": [_ancestor(ancestor, agent) for ancestor in agent.ancestors],
+        "actor": {"id": agent.actor, "issuer": agent.actor_issuer or agent.issuer},
+        "bindings": sorted(binding.value for binding in agent.bindings),
+        "policy_version": agent.policy_version,
+        "capability_hash": agent.capability_hash,
+        "marks": agent.marks,
+    }
+
+
+def _ancestor(ancestor: Ancestor, agent: Agent) -> dict[str, Any]:
+    scopes, at = ancestor.scopes, ancestor.delegated_at
+    return {
+        "id": ancestor.agent,
+        "issuer": ancestor.issuer or agent.issuer,
+        "scopes": None if scopes is None else [str(scope) for scope in scopes],
+        "delegated_at": None if at is None else int(at),
     }
 
 
@@ -95,7 +100,8 @@ def _request(request: Request, access: str) -> dict[str, Any]:
         "headers": {
             name: [value.decode("utf-8", "backslashreplace") for value in values]
             for name, values in request.headers.items()
-            if _may_be_told(name)
+            # pseudo headers are members of the request
+            if name[:1] != ":" and not looks_like_credential(name)
         },
         "access": access,
         "body_bytes": len(request.body),
@@ -109,10 +115,3 @@ def _tool(tool: ToolCall, server: str) -> dict[str, Any]:
         "name": tool.name,
         "arguments": tool.arguments,
     }
-
-
-def _may_be_told(name: str) -> bool:
-    if name[:1] == ":":
-        return False  # pseudo headers are members of the request
-    words = (name.replace("_", "-") if "_" in name else name).split("-")
-    return _CREDENTIAL_WORDS.isdisjoint(words) or name in _NO_CREDENTIALS

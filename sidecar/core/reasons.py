@@ -65,6 +65,9 @@ class Reason(Enum):
     # (2) find the token
     TOKEN_MISSING = _bad_token("token_missing", "A bearer token is required.")
     TOKEN_AMBIGUOUS = _bad_token("token_ambiguous", "Exactly one bearer token is required.")
+    CREDENTIAL_REFUSED = _bad_request(
+        "credential_refused", "A second credential is not accepted here."
+    )
 
     # (3) key of that issuer
     TOKEN_MALFORMED = _bad_token("token_malformed", "The token could not be understood.")
@@ -85,6 +88,14 @@ class Reason(Enum):
     )
     SCOPE_ABOVE_CEILING = _bad_token(
         "scope_above_ceiling", "The token grants more than its issuer may grant."
+    )
+    TOKEN_TOO_OLD = _bad_token("token_too_old", "The token is too old for this operation.")
+    DELEGATION_REFUSED = _bad_token("delegation_refused", "The token's delegation is not valid.")
+    BINDING_REFUSED = _bad_token("binding_refused", "The token belongs to another caller.")
+    DPOP_REFUSED = _bad_token("dpop_refused", "The proof of possession is missing or not valid.")
+    STALE_POLICY = _bad_token("stale_policy", "The token was minted under another policy.")
+    STALE_CAPABILITIES = _bad_token(
+        "stale_capabilities", "The token was minted for another set of tools."
     )
     TENANT_MISMATCH = _forbidden("tenant_mismatch", "The token belongs to another tenant.")
 
@@ -110,6 +121,8 @@ class Reason(Enum):
         "quota_exceeded", 429, _RESOURCE_EXHAUSTED, "Too many single-use tokens are in flight."
     )
 
+    SESSION_REFUSED = _forbidden("session_refused", "The session belongs to another agent.")
+
     # (9) settle
     SANITIZE_IMPOSSIBLE = _forbidden(
         "sanitize_impossible", "This call cannot be made safe to forward."
@@ -119,6 +132,7 @@ class Reason(Enum):
     OVERLOADED = _unavailable("overloaded", "Authorization is overloaded.")
     DEADLINE_EXCEEDED = _unavailable("deadline_exceeded", "Authorization took too long.")
     KEYS_UNAVAILABLE = _unavailable("keys_unavailable", "The issuer's keys are not available.")
+    CLOCK_SKEWED = _unavailable("clock_skewed", "The issuer's clock and ours differ.")
     DENY_LIST_UNAVAILABLE = _unavailable("deny_list_unavailable", "Revocations are not available.")
     POLICY_UNAVAILABLE = _unavailable("policy_unavailable", "Policy is not available.")
     REPLAY_UNAVAILABLE = _unavailable("replay_unavailable", "The replay store is not available.")

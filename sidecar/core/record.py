@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from sidecar.core.model import Refused, Stance, Verdict
+from sidecar.core.model import Agent, Refused, Stance, Verdict
 from sidecar.core.stance import STANCE
 
 _LONGEST: Final = 256
@@ -26,6 +26,8 @@ def record_of(verdict: Verdict) -> dict[str, str | list[str]]:
     ``decision`` is one of allow, sanitize, deny, approval_needed; ``reason`` is a code word of
     ``core.reasons``; ``skipped`` names the questions that an outage left unanswered, and ``stance``
     is ``exception`` when one of them was skipped by an exception of the route, not by the table.
+    ``ancestors`` are those in whose name the agent acts, oldest first; ``marks`` is what was
+    noticed of the token and let pass.
     """
     fields: dict[str, str] = {"decision": outcome(verdict)}
     if isinstance(verdict.decision, Refused):
@@ -40,7 +42,10 @@ def record_of(verdict: Verdict) -> dict[str, str | list[str]]:
     if _skipped_by_exception(verdict):
         fields["stance"] = "exception"
     fields |= _what(verdict) | _who(verdict)
-    record: dict[str, str | list[str]] = {k: _safe(v) for k, v in fields.items() if v}
+    record: dict[str, str | list[str]] = {k: safe(v) for k, v in fields.items() if v}
+    if verdict.agent is not None:
+        lists = _lists_of(verdict.agent)
+        record |= {k: [safe(one) for one in v] for k, v in lists.items() if v}
     if verdict.skipped:
         record["skipped"] = [dependency.value for dependency in verdict.skipped]
     return record
@@ -96,6 +101,7 @@ def _who(verdict: Verdict) -> dict[str, str]:
         "tenant": agent.tenant,
         "subject": agent.subject,
         "agent": agent.agent,
+        "actor": agent.actor if agent.actor not in (agent.agent, agent.subject) else "",
         "task": agent.task,
         "session": agent.session,
         "jti": agent.jti,
@@ -103,7 +109,16 @@ def _who(verdict: Verdict) -> dict[str, str]:
     }
 
 
-def _safe(text: str) -> str:
+def _lists_of(agent: Agent) -> dict[str, list[str]]:
+    return {
+        "ancestors": [ancestor.agent for ancestor in agent.ancestors],
+        "bindings": sorted(binding.value for binding in agent.bindings),
+        "marks": list(agent.marks),
+    }
+
+
+def safe(text: str) -> str:
+    """Cut a text that somebody else chose, with whatever looks like a token masked."""
     # Cut before and after: the mask must not be what takes the time, and it may make a text short.
     masked = _JWT.sub("[token]", text[: 4 * _LONGEST])
     return masked if len(masked) <= _LONGEST else masked[:_LONGEST] + "…"

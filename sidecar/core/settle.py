@@ -1,8 +1,8 @@
 """(9) Ruling -> decision: which headers and query parameters an allowed request carries.
 
 Identity headers are set by overwriting every copy that a client sent; one for which the token
-says nothing is removed. Envoy removes after it sets, so no name stands in both lists. What cannot
-be rewritten with certainty is refused, not forwarded.
+says nothing is removed, and so is every second credential. Envoy removes after it sets, so no name
+stands in both lists. What cannot be rewritten with certainty is refused, not forwarded.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from sidecar.core.credentials import second_credentials
 from sidecar.core.model import (
     Action,
     Agent,
@@ -51,13 +52,15 @@ class Outgoing:
     task: str = "x-agent-task"
     decision: str = "x-authz-decision-id"
     skipped: str = "x-authz-skipped"
+    marks: str = "x-authz-marks"
     policy_headers: frozenset[str] = frozenset()
     """Names that a ruling may set besides these; a client's copies never reach the tool."""
 
     @property
     def identity(self) -> tuple[str, ...]:
         """The names that say who calls; a ruling may not touch them."""
-        return (self.agent, self.tenant, self.scopes, self.task, self.decision, self.skipped)
+        said = (self.agent, self.tenant, self.scopes, self.task, self.decision)
+        return (*said, self.skipped, self.marks)
 
 
 def settle(
@@ -80,8 +83,11 @@ def _pass(
     foreign = [name for name, _ in ruling.headers if name not in outgoing.policy_headers]
     if foreign:
         return Refused(Reason.POLICY_ERROR, f"ruling sets the header {foreign[0]!r}")
+    second = second_credentials(call)  # core/credentials
+    if isinstance(second, Refused):
+        return second
     headers = dict(ruling.headers)
-    removed = set(outgoing.policy_headers)
+    removed = {*outgoing.policy_headers, *second}
     query = _redacted_query(call.request, _of(ruling.redact, "query"))
     if isinstance(query, Refused):
         return query
@@ -123,6 +129,7 @@ def _identity(agent: Agent, outgoing: Outgoing, decision_id: str) -> dict[str, s
         outgoing.scopes: " ".join(map(str, agent.scopes)),
         outgoing.task: agent.task,
         outgoing.decision: decision_id,
+        outgoing.marks: ",".join(agent.marks),
     }
     return {name: value for name, value in headers.items() if value}
 

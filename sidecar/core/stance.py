@@ -28,6 +28,7 @@ _NOTHING_PASSES: Final = dict.fromkeys(Access, Stance.CLOSED)
 
 _ROWS: Final = {
     Dependency.KEYS: _NOTHING_PASSES,  # none usable for that issuer: nothing can be verified
+    Dependency.CLOCK: _NOTHING_PASSES,  # the issuer's and ours differ: no date means anything
     Dependency.DENY_LIST: _READS_PASS,  # older than its limit; the last known list still holds
     Dependency.DENY_LIST_NEVER_LOADED: _NOTHING_PASSES,  # there is no last known list
     Dependency.POLICY: _READS_PASS,  # unreachable; its errors are refusals
@@ -43,6 +44,7 @@ STANCE: Final = MappingProxyType(
 OUTAGE_REASON: Final = MappingProxyType(
     {
         Dependency.KEYS: Reason.KEYS_UNAVAILABLE,
+        Dependency.CLOCK: Reason.CLOCK_SKEWED,
         Dependency.DENY_LIST: Reason.DENY_LIST_UNAVAILABLE,
         Dependency.DENY_LIST_NEVER_LOADED: Reason.DENY_LIST_UNAVAILABLE,
         Dependency.POLICY: Reason.POLICY_UNAVAILABLE,
@@ -54,6 +56,7 @@ OUTAGE_REASON: Final = MappingProxyType(
 FIXED: Final = MappingProxyType(
     {
         Dependency.KEYS: "without an issuer's keys nothing of its tokens can be verified",
+        Dependency.CLOCK: "while two clocks differ, no date of a token means anything",
         Dependency.DENY_LIST_NEVER_LOADED: (
             "a deny list that was never loaded may miss every revocation there is"
         ),

@@ -58,7 +58,11 @@ def decode(raw: bytes) -> Request | Refused:
         headers=_headers(http),
         body=http.raw_body or http.body,
         marker=_marker(attributes.context_extensions),
-        peer=Peer(_text(source.address.socket_address.address), _text(source.principal)),
+        peer=Peer(
+            _text(source.address.socket_address.address),
+            _text(source.principal),
+            source.certificate,
+        ),
     )
 
 
@@ -162,9 +166,14 @@ def _problem(refused: Refused, decision_id: str) -> dict[str, object]:
 
 
 def _challenge(reason: Reason) -> str:
-    """``WWW-Authenticate`` (RFC 6750, section 3): no error code when no token was sent."""
+    """``WWW-Authenticate`` (RFC 6750, section 3; RFC 9449, section 7.1).
+
+    No error code when no token was sent.
+    """
     if reason is Reason.TOKEN_MISSING:
         return "Bearer"
+    if reason is Reason.DPOP_REFUSED:
+        return 'DPoP error="invalid_dpop_proof"'
     if reason is Reason.TOKEN_AMBIGUOUS:
         return 'Bearer error="invalid_request"'
     if reason is Reason.INSUFFICIENT_SCOPE:

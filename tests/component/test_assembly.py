@@ -36,8 +36,11 @@ from tests.tokens import signer
 SHOWN_ELSEWHERE = {
     *("version", "policy.engine", "stores.kind", "replicas"),
     *("deny_list.source", "deny_list.feed", "deny_list.stale_after"),
+    *(f"issuers.{key}" for key in ("profile", "audience", "single_audience", "max_depth", "bind")),
+    *(f"issuers.{key}" for key in ("policy_version", "capability_hash", "jwks.hosts")),
+    "tenants",
 }
-"""One value so far, or a value of its own in ``test_assembly_shared``."""
+"""One value so far, or a value of its own in ``test_assembly_shared`` or ``test_profiles``."""
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -57,6 +60,16 @@ async def sidecar(tmp_path: Path) -> AsyncIterator[Assembled]:
 async def test_no_setting_has_its_default(sidecar: Assembled) -> None:
     """A setting that is added to the file is added here."""
     assert set(defaults_in(sidecar.configuration.settings)) <= SHOWN_ELSEWHERE
+
+
+async def test_the_generation_holds_what_was_configured(sidecar: Assembled) -> None:
+    """Whatever a request is judged by, beside the parts that are asked."""
+    configuration = sidecar.configuration
+    generation = sidecar.sidecar.pipeline.live.current
+
+    assert generation.lifetimes == configuration.settings.lifetimes.limits()
+    assert generation.callers == configuration.callers
+    assert generation.issuers == configuration.issuers
 
 
 # --- listen, policy, headers, claims ------------------------------------------------------------
@@ -175,7 +188,13 @@ async def test_keys_have_their_limits(sidecar: Assembled) -> None:
     keys: Any = sidecar.sidecar.pipeline.keys
 
     assert keys._limits == KeyLimits(
-        refresh_s=50, max_age_s=4000, timeout_s=15, cooldown_s=0.001, wait_s=0, max_bytes=300_000
+        refresh_s=50,
+        max_age_s=4000,
+        timeout_s=15,
+        cooldown_s=0.001,
+        wait_s=0,
+        max_bytes=300_000,
+        max_skew_s=4,
     )
     assert {ring._random for ring in keys._by_name.values()} == {random.random}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 import grpc
@@ -14,8 +14,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sidecar.adapters.memory_deny_list import MemoryDenyList
 from sidecar.adapters.memory_ledger import MemoryLedger
 from sidecar.core.deny import DenyEntry, DenyKey, DenyKind
+from sidecar.core.freshness import Lifetimes, Limit
 from sidecar.core.lanes import Lane
-from sidecar.core.model import Dependency, Question, Refused, Stance, Unavailable
+from sidecar.core.model import Access, Dependency, Question, Refused, Stance, Unavailable
+from sidecar.core.profile import Match
 from sidecar.core.reasons import Reason
 from sidecar.core.stance import OUTAGE_REASON, STANCE
 from sidecar.envoy_api.generated import ext_authz_pb2 as pb
@@ -23,12 +25,14 @@ from sidecar.fronts.grpc_aio import SERVICE, GrpcFront
 from tests.fakes_deny_list import StaleDenyList, UnloadedDenyList
 from tests.fakes_policy import FakePolicy
 from tests.gate import (
+    CATALOGUE,
     GLOBEX,
     ORDERS,
     RECORDS,
     TICKETS,
     BrokenPolicy,
     Gate,
+    SkewedKeys,
     ask,
     check,
     full_ledger,
@@ -84,6 +88,16 @@ def revoked() -> dict[str, Any]:
     return {"deny_list": deny_list}
 
 
+YOUNG = {"lifetimes": Lifetimes({Access.READ: Limit(max_age=60)})}
+PINNED_ORDERS = replace(ORDERS, session_header="x-cart")
+PINNED = replace(CATALOGUE, routes={**CATALOGUE.routes, ORDERS.name: PINNED_ORDERS})
+
+
+def session(**claims: Any) -> bytes:
+    """A read within a session of the tool."""
+    return check(route=PINNED_ORDERS, headers={"x-cart": b"cart-1"}, **claims)
+
+
 GOOD = make_token()
 ONCE = check("GET", "/tickets", route=TICKETS, scope=["read:orders:*"])
 CASES = {
@@ -107,6 +121,7 @@ CASES = {
     Reason.BODY_TYPE_REFUSED: Case(check(**mcp() | {"headers": {"content-type": b"text/plain"}})),
     Reason.TOKEN_MISSING: Case(check(token=b"")),
     Reason.TOKEN_AMBIGUOUS: Case(check(path="/orders/o-1?access_token=x")),
+    Reason.CREDENTIAL_REFUSED: Case(check(path="/orders/o-1?api_key=x")),
     Reason.TOKEN_MALFORMED: Case(check(token=b"a.b")),
     Reason.ISSUER_UNKNOWN: Case(check(iss="https://other.test")),
     Reason.ALGORITHM_REFUSED: Case(check(token=make_token(header={"alg": "none"}))),
@@ -122,6 +137,12 @@ CASES = {
     Reason.AUDIENCE_REFUSED: Case(check(aud="https://other.test")),
     Reason.TENANT_NOT_OF_ISSUER: Case(check(tenant="globex")),
     Reason.SCOPE_ABOVE_CEILING: Case(check(scope=["admin:orders:o-1"])),
+    Reason.TOKEN_TOO_OLD: Case(check(iat=int(NOW) - 61, exp=int(NOW) + 60), YOUNG),
+    Reason.DELEGATION_REFUSED: Case(check(act={"sub": "a2"})),
+    Reason.BINDING_REFUSED: Case(check(cnf={"x5t#S256": "A" * 43})),
+    Reason.DPOP_REFUSED: Case(check(cnf={"jkt": "A" * 43})),
+    Reason.STALE_POLICY: Case(check(), {"profile": {"policy_version": Match.REQUIRE}}),
+    Reason.STALE_CAPABILITIES: Case(check(), {"profile": {"capability_hash": Match.REQUIRE}}),
     Reason.TENANT_MISMATCH: Case(check(path="/globex/o-1", route=GLOBEX)),
     Reason.REVOKED: Case(check(), revoked()),
     Reason.INSUFFICIENT_SCOPE: Case(check(scope=["read:orders:o-2"])),
@@ -133,10 +154,14 @@ CASES = {
         ONCE, {"ledger": MemoryLedger(capacity=9, per_owner=9, since=NOW + 1)}
     ),
     Reason.QUOTA_EXCEEDED: Case(ONCE, {"ledger": MemoryLedger(capacity=9, per_owner=0)}),
+    Reason.SESSION_REFUSED: Case(
+        session(agent_id="agent-2"), {"catalogue": PINNED}, before=session()
+    ),
     Reason.SANITIZE_IMPOSSIBLE: Case(check(), says(REDACT)),
     Reason.OVERLOADED: Case(check(), front={"concurrency": 0}),
     Reason.DEADLINE_EXCEEDED: Case(check(), {"policy": Never()}, {"time_limit": 0.05}),
     Reason.KEYS_UNAVAILABLE: Case(check(), {"keys": unreachable_keys()}),
+    Reason.CLOCK_SKEWED: Case(check(), {"keys": SkewedKeys()}),
     Reason.DENY_LIST_UNAVAILABLE: Case(check("PUT"), {"deny_list": StaleDenyList()}),
     Reason.POLICY_UNAVAILABLE: Case(check("PUT"), {"policy": unreachable_policy()}),
     Reason.REPLAY_UNAVAILABLE: Case(check(single_use=True), {"ledger": full_ledger()}),
@@ -211,6 +236,7 @@ READS = {
 }
 PARTS: dict[Dependency, dict[str, Any]] = {
     Dependency.KEYS: {"keys": unreachable_keys()},
+    Dependency.CLOCK: {"keys": SkewedKeys()},
     Dependency.DENY_LIST: {"deny_list": StaleDenyList()},
     Dependency.DENY_LIST_NEVER_LOADED: {"deny_list": UnloadedDenyList()},
     Dependency.POLICY: {"policy": unreachable_policy()},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from sidecar.adapters.jwks import KeySource
 from sidecar.core.model import Unavailable
 from tests.fakes_keys import jwk, jwks
 from tests.jwks_client import EDDSA, ISSUER, LIMITS, at, client_of
-from tests.jwks_server import Answer, JwksServer, hang_up, pour, stall, status
+from tests.jwks_server import Answer, JwksServer, hang_up, pour, raw, stall, status
 
 
 def loopback_redirect(server: JwksServer) -> Answer:
@@ -23,6 +24,23 @@ def loopback_redirect(server: JwksServer) -> Answer:
         if request.path == "/elsewhere":
             return web.Response(body=jwks("evil"))
         return web.Response(status=302, headers={"Location": f"{server.url}/../elsewhere"})
+
+    return answer
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"
+
+
+def trickle(body: bytes) -> Answer:
+    """The head at once, and then a byte at a time."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for byte in body:
+            await response.write(bytes([byte]))
+            await asyncio.sleep(0.01)
+        return response
 
     return answer
 
@@ -37,6 +55,19 @@ FAILURES: dict[str, tuple[Callable[[JwksServer], Answer], str]] = {
     "html": (lambda _: status(200, b"<html>Please log in</html>"), "not a JSON object"),
     "garbage": (lambda _: status(200, bytes(range(256))), "not a JSON object"),
     "nothing": (lambda _: status(200), "not a JSON object"),
+    "text": (lambda _: status(200, b"-----BEGIN PUBLIC KEY-----"), "not a JSON object"),
+    "array": (lambda _: status(200, b"[" + jwks("evil") + b"]"), "not an object"),
+    "null": (lambda _: status(200, b"null"), "not an object"),
+    "keys in an object": (lambda _: status(200, b'{"keys": {"kid": "evil"}}'), "not an array"),
+    "nested": (lambda _: status(200, b'{"keys":' + b"[" * 999), "nested deeper than 8"),
+    "two documents": (lambda _: status(200, jwks("a") + jwks("evil")), "not a JSON object"),
+    "two keys of one kid": (lambda _: status(200, jwks("evil", "evil")), "stands there twice"),
+    "two arrays of keys": (
+        lambda _: status(200, b'{"keys": [], ' + jwks("evil")[1:]),
+        "a member stands twice",
+    ),
+    "65 keys": (lambda _: status(200, jwks(*map(str, range(65)))), "more than 64"),
+    "utf-16": (lambda _: status(200, jwks("evil").decode().encode("utf-16")), "not a JSON"),
     "no keys": (lambda _: status(200, jwks()), "no usable key"),
     "private key": (lambda _: status(200, jwks(jwk("a", d="AAAA"))), "private member 'd'"),
     "symmetric key": (lambda _: status(200, jwks("a", {"kty": "oct"})), "symmetric"),
@@ -46,7 +77,32 @@ FAILURES: dict[str, tuple[Callable[[JwksServer], Answer], str]] = {
         lambda _: status(200, gzip.compress(jwks("evil")), Content_Encoding="gzip"),
         "compressed",
     ),
+    "bomb": (
+        lambda _: status(200, gzip.compress(b" " * (64 << 20)), Content_Encoding="gzip"),
+        "compressed",
+    ),
+    "bomb by another name": (
+        lambda _: status(200, zlib.compress(jwks("evil")), Content_Encoding="x-deflate"),
+        "compressed",
+    ),
+    "compressed in secret": (lambda _: status(200, gzip.compress(jwks("evil"))), "not a JSON"),
+    "compressed on the way": (
+        lambda _: raw(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n" + gzip.compress(jwks("evil"))
+        ),
+        "",
+    ),
+    "reset in the body": (lambda _: raw(HEAD + jwks("evil"), reset=True), ""),
+    "long header": (lambda _: raw(b"HTTP/1.1 200 OK\r\nX: " + b"x" * (1 << 20)), ""),
+    "many headers": (lambda _: raw(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * (1 << 17)), ""),
+    "no http": (lambda _: raw(b"SSH-2.0-OpenSSH_9.6\r\n"), ""),
+    "two lengths": (
+        lambda _: raw(HEAD.replace(b"\r\n\r\n", b"\r\nContent-Length: 1\r\n\r\n") + b"{"),
+        "",
+    ),
     "cut short": (lambda _: status(200, jwks("evil")[:-9], Content_Length="999"), "ayload"),
+    "byte by byte": (lambda _: raw(HEAD + jwks("evil") * 9, every_s=0.01), "no answer within"),
+    "body byte by byte": (lambda _: trickle(jwks("evil")), "no answer within"),
     "slow to answer": (lambda s: stall(s, b""), "no answer within"),
     "slow body": (lambda s: stall(s, jwks("evil")), "no answer within"),
 }

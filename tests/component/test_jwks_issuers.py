@@ -69,6 +69,23 @@ async def test_start_succeeds_when_an_issuer_is_down() -> None:
         assert client.keys.ready() == {"down": True, "main": True}
 
 
+@pytest.mark.parametrize(("uses", "kids"), [({"sig"}, ["a", "c"]), ({"jwt-svid"}, ["b", "c"])])
+async def test_keys_count_when_their_use_is_one_of_the_source(
+    uses: set[str], kids: list[str]
+) -> None:
+    """SPIFFE's bundles name the use of their JWT keys ``jwt-svid``."""
+    document = jwks(jwk("a"), jwk("b", use="jwt-svid"), without_use("c"))
+    async with (
+        JwksServer(document) as server,
+        client_of(at(server, uses=frozenset(uses))) as client,
+    ):
+        assert [kid for kid in "abc" if await client.find(kid) is not None] == kids
+
+
+def without_use(kid: str) -> dict[str, Any]:
+    return {name: value for name, value in jwk(kid).items() if name != "use"}
+
+
 async def test_file_counts_within_a_second_when_it_changes(tmp_path: Path) -> None:
     """An edit is seen although the file's time and length stay the same."""
     file = tmp_path / "keys.json"

@@ -32,7 +32,14 @@ from tests.assembled import settings_in
 from tests.assembled import written as written_settings
 from tests.fakes_deny_list import StaleDenyList, UnloadedDenyList
 from tests.fakes_policy import FakePolicy
-from tests.gate import Gate, check, full_ledger, unreachable_keys, unreachable_policy
+from tests.gate import (
+    Gate,
+    SkewedKeys,
+    check,
+    full_ledger,
+    unreachable_keys,
+    unreachable_policy,
+)
 from tests.tokens import AUDIENCE, NOW
 from tests.values import StillClock
 
@@ -71,6 +78,7 @@ ENDLESS: Final = route_with(*(closing(one, until=None) for one in CHANGEABLE))
 METHODS: Final = {Access.READ: "GET", Access.SENSITIVE: "OPTIONS", Access.WRITE: "PUT"}
 PARTS: Final[dict[Dependency, dict[str, Any]]] = {
     Dependency.KEYS: {"keys": unreachable_keys()},
+    Dependency.CLOCK: {"keys": SkewedKeys()},
     Dependency.DENY_LIST: {"deny_list": StaleDenyList()},
     Dependency.DENY_LIST_NEVER_LOADED: {"deny_list": UnloadedDenyList()},
     Dependency.POLICY: {"policy": unreachable_policy()},

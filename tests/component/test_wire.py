@@ -153,6 +153,7 @@ def check_request(**http: Any) -> bytes:
                 socket_address=core.SocketAddress(address="192.0.2.7", port_value=4711)
             ),
             principal="spiffe://td.example/agent/a1",
+            certificate="-----BEGIN%20CERTIFICATE-----",
         ),
         request=auth.AttributeContextRequest(
             http=auth.AttributeContextHttpRequest(
@@ -199,7 +200,7 @@ def test_decode_reads_every_field() -> None:
         headers={},
         body=b"{}",
         marker=Marker("customers", "closed", "none", "abc"),
-        peer=Peer("192.0.2.7", "spiffe://td.example/agent/a1"),
+        peer=Peer("192.0.2.7", "spiffe://td.example/agent/a1", b"-----BEGIN%20CERTIFICATE-----"),
     )
 
 
@@ -352,6 +353,7 @@ def headers_of(reason: Reason) -> dict[str, str]:
         (Reason.TOKEN_MISSING, "Bearer"),
         (Reason.TOKEN_AMBIGUOUS, 'Bearer error="invalid_request"'),
         (Reason.TOKEN_EXPIRED, 'Bearer error="invalid_token"'),
+        (Reason.DPOP_REFUSED, 'DPoP error="invalid_dpop_proof"'),
         (Reason.INSUFFICIENT_SCOPE, 'Bearer error="insufficient_scope"'),
         (Reason.POLICY_DENIED, None),
         (Reason.APPROVAL_NEEDED, None),

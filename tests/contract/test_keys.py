@@ -17,7 +17,7 @@ from tests.jwks_server import JwksServer, hang_up
 
 ISSUER = "https://issuer.example"
 OTHER = "https://other.example"
-LIMITS = KeyLimits(refresh_s=60, max_age_s=3600, cooldown_s=10, wait_s=5)
+LIMITS = KeyLimits(refresh_s=60, max_age_s=3600, cooldown_s=10, wait_s=5, max_skew_s=None)
 
 Documents = Mapping[str, bytes | None]
 

@@ -14,7 +14,7 @@ import pytest
 from sidecar.adapters.memory_ledger import MemoryLedger
 from sidecar.adapters.redis_ledger import RedisLedger
 from sidecar.clock import SystemClock
-from sidecar.core.model import Claim, Conflict, Dependency, Effects, Unavailable
+from sidecar.core.model import Claim, Conflict, Dependency, Effects, Pin, Unavailable
 from sidecar.ports import Ledger
 from tests.redis_server import RedisServer, asking, eventually
 from tests.values import NOW
@@ -43,7 +43,7 @@ class World(ABC):
 
     @abstractmethod
     async def fill(self, ledger: Ledger) -> None:
-        """Leave no room for another claim."""
+        """Leave no room for another claim, or another pin."""
 
     @abstractmethod
     async def lose(self, ledger: Ledger) -> Ledger:
@@ -66,6 +66,7 @@ class MemoryWorld(World):
     async def fill(self, ledger: Ledger) -> None:
         assert isinstance(ledger, MemoryLedger)
         ledger._capacity = len(ledger)
+        ledger._pins_capacity = len(ledger._pins)
 
     async def lose(self, ledger: Ledger) -> Ledger:
         del ledger
@@ -130,15 +131,30 @@ class Teller:
         until: float = LATER,
         row: Dependency = Dependency.REPLAY,
         issued: float | None = MADE,
+        quota: int | None = None,
     ) -> Claim:
         """``until`` and ``issued`` are seconds from now."""
         now = self.world.now()
         made = None if issued is None else now + issued
-        return Claim(f"{{t}}:jti:{key}", f"{{t}}:agent:{owner}", now + until, row, made)
+        return Claim(f"{{t}}:jti:{key}", f"{{t}}:agent:{owner}", now + until, row, made, quota)
 
-    async def commit(self, *claims: Claim) -> Conflict | None:
+    def pin(
+        self,
+        key: str,
+        holder: str,
+        *,
+        until: float = LATER,
+        row: Dependency = Dependency.REPLAY,
+        conflict: Conflict = Conflict.SESSION_OF_ANOTHER,
+    ) -> Pin:
+        """``until`` is seconds from now; the key has a hash tag of its own."""
+        return Pin(f"{{{key}}}:session", holder, self.world.now() + until, row, conflict)
+
+    async def commit(self, *effects: Claim | Pin) -> Conflict | None:
+        claims = tuple(one for one in effects if isinstance(one, Claim))
+        pins = tuple(one for one in effects if isinstance(one, Pin))
         return await self.ledger.commit(
-            Effects(claims), now=self.world.now(), deadline=time.monotonic() + 20
+            Effects(claims, pins), now=self.world.now(), deadline=time.monotonic() + 20
         )
 
 
@@ -202,6 +218,51 @@ async def test_commit_counts_its_own_claims_into_the_quota(world: World) -> None
     assert await gate.commit(gate.claim("b")) is None
 
 
+async def test_commit_counts_by_a_claims_own_quota(gate: Teller) -> None:
+    """A kind of claim may have another limit than single-use tokens, a larger one too."""
+    assert await gate.commit(gate.claim("a", quota=1)) is None
+    assert await gate.commit(gate.claim("b", quota=1)) is Conflict.QUOTA
+    assert await gate.commit(gate.claim("b", quota=2)) is None
+    assert await gate.commit(gate.claim("c", quota=0, owner="other")) is Conflict.QUOTA
+
+
+async def test_commit_lets_a_claims_quota_be_above_the_ledgers(world: World) -> None:
+    """The ledger's own limit is for claims that say nothing."""
+    gate = Teller(world, await world.ledger(per_owner=1))
+    assert await gate.commit(gate.claim("a", quota=2)) is None
+
+    assert await gate.commit(gate.claim("b")) is Conflict.QUOTA
+    assert await gate.commit(gate.claim("b", quota=2)) is None
+
+
+@pytest.mark.parametrize("turned", [False, True])
+async def test_commit_keeps_to_every_quota_when_owners_differ(
+    gate: Teller, *, turned: bool
+) -> None:
+    """Each owner has its own; one that is full takes all of the commit's claims with it."""
+    token = gate.claim("token", owner="agent", quota=9)
+    proof = gate.claim("proof", owner="proofs", quota=1)
+    assert await gate.commit(*((proof, token) if turned else (token, proof))) is None
+
+    second = (
+        gate.claim("token2", owner="agent", quota=9),
+        gate.claim("p2", owner="proofs", quota=1),
+    )
+    assert await gate.commit(*(reversed(second) if turned else second)) is Conflict.QUOTA
+    assert await gate.commit(second[0]) is None
+
+
+@pytest.mark.parametrize("quotas", [(2, 1), (1, 2), (None, 1), (1, None)])
+async def test_commit_takes_the_least_quota_when_one_owners_claims_differ(
+    gate: Teller, quotas: tuple[int | None, int | None]
+) -> None:
+    """Two limits for one owner: both hold."""
+    one, other = (gate.claim(f"{n}", quota=quota) for n, quota in enumerate(quotas))
+
+    assert await gate.commit(one, other) is Conflict.QUOTA
+    assert await gate.commit(one) is None
+
+
 async def test_commit_frees_the_quota_when_claims_end(world: World) -> None:
     """What has ended no longer counts."""
     gate = Teller(world, await world.ledger(per_owner=1))
@@ -233,12 +294,16 @@ async def test_commit_never_forgets_a_live_claim_to_make_room(gate: Teller) -> N
 
 
 @pytest.mark.parametrize("row", [Dependency.REPLAY, Dependency.REPLAY_OF_SINGLE_USE_TOKEN])
-async def test_commit_names_the_row_of_the_first_claim(gate: Teller, row: Dependency) -> None:
+@pytest.mark.parametrize("turned", [False, True])
+async def test_commit_names_the_strictest_row(
+    gate: Teller, row: Dependency, *, turned: bool
+) -> None:
     """What its silence means is the claim's own: a single-use token passes during no outage."""
     await gate.world.fill(gate.ledger)
 
+    claims = (gate.claim("a", row=row), gate.claim("b"))
     with pytest.raises(Unavailable) as outage:
-        await gate.commit(gate.claim("a", row=row), gate.claim("b"))
+        await gate.commit(*(reversed(claims) if turned else claims))
     assert outage.value.dependency is row
 
 
@@ -254,3 +319,122 @@ async def test_commit_refuses_what_it_could_have_forgotten(
     assert await after.commit(old) is Conflict.NOT_REMEMBERED
     assert await after.commit(old, after.claim("c", issued=60)) is Conflict.NOT_REMEMBERED
     assert await after.commit(after.claim("c", issued=60)) is None
+
+
+# --- pins ---------------------------------------------------------------------------------------
+
+
+async def test_pin_has_one_holder_when_fifty_come_at_once(gate: Teller) -> None:
+    """Whoever is first holds it, and all the others are told so."""
+    pins = [gate.pin("s", f"agent-{n}") for n in range(50)]
+    answers = await asyncio.gather(*map(gate.commit, pins))
+
+    assert answers.count(None) == 1
+    assert answers.count(Conflict.SESSION_OF_ANOTHER) == 49
+    again = [await gate.commit(pin) for pin in pins]
+    assert again == answers
+
+
+async def test_pin_is_held_again_when_its_holder_comes_back(gate: Teller) -> None:
+    """A session is used many times, also many times at once."""
+    assert await gate.commit(gate.pin("s", "a")) is None
+
+    answers = await asyncio.gather(*(gate.commit(gate.pin("s", "a")) for _ in range(20)))
+    assert set(answers) == {None}
+
+
+@pytest.mark.parametrize("conflict", [Conflict.SESSION_OF_ANOTHER, Conflict.ANOTHER_PEER])
+async def test_pin_is_refused_by_its_own_word_when_another_holds_it(
+    gate: Teller, conflict: Conflict
+) -> None:
+    """What it is called stands in the pin that is refused; other pins are free."""
+    await gate.commit(gate.pin("s", "a"))
+
+    assert await gate.commit(gate.pin("s", "b", conflict=conflict)) is conflict
+    assert await gate.commit(gate.pin("other", "b", conflict=conflict)) is None
+
+
+async def test_pin_ends(gate: Teller) -> None:
+    """It holds to its last moment, and is anybody's some time after it."""
+    await gate.commit(gate.pin("s", "a", until=SOON))
+    await gate.world.pass_time(SOON - 0.3)
+    assert await gate.commit(gate.pin("s", "b")) is Conflict.SESSION_OF_ANOTHER
+
+    async def free() -> bool:
+        await gate.world.pass_time(0.3)
+        return await gate.commit(gate.pin("s", "b")) is None
+
+    await eventually(free, "the pin has ended")
+    assert await gate.commit(gate.pin("s", "a")) is Conflict.SESSION_OF_ANOTHER
+
+
+@pytest.mark.parametrize(
+    "untils", [(SOON, LATER), (LATER, SOON), (SOON, LATER, SOON), (LATER, -SOON)]
+)
+async def test_pin_lasts_to_the_latest_end_when_it_is_held_again(
+    gate: Teller, untils: tuple[float, ...]
+) -> None:
+    """Another use makes it longer and never shorter."""
+    for until in untils:
+        await gate.commit(gate.pin("s", "a", until=until))
+    await gate.world.pass_time(SOON + 2.5)  # Redis keeps everything for 2 s more
+
+    assert await gate.commit(gate.pin("s", "b")) is Conflict.SESSION_OF_ANOTHER
+
+
+async def test_claims_stay_free_when_a_pin_is_refused(gate: Teller) -> None:
+    """Who rides another's session burns no token, and takes no other pin."""
+    await gate.commit(gate.pin("s", "a"))
+
+    effects = (gate.pin("s", "b"), gate.pin("t", "b"), gate.claim("j"))
+    assert await gate.commit(*effects) is Conflict.SESSION_OF_ANOTHER
+    assert await gate.commit(gate.pin("t", "c"), gate.claim("j")) is None
+
+
+async def test_pins_stay_held_when_a_claim_is_refused(gate: Teller) -> None:
+    """Pins come first; whoever may hold one loses nothing by holding it."""
+    await gate.commit(gate.claim("j"))
+
+    effects = (gate.pin("s", "a"), gate.pin("t", "a"), gate.claim("j"))
+    assert await gate.commit(*effects) is Conflict.CLAIMED_BEFORE
+    for key in ("s", "t"):
+        assert await gate.commit(gate.pin(key, "b")) is Conflict.SESSION_OF_ANOTHER
+        assert await gate.commit(gate.pin(key, "a")) is None
+
+
+async def test_pin_is_never_forgotten_to_make_room(gate: Teller) -> None:
+    """A full ledger is an outage for what is new; what is held stays its holder's."""
+    await gate.commit(gate.pin("s", "a"))
+    await gate.world.fill(gate.ledger)
+
+    with pytest.raises(Unavailable) as outage:
+        await gate.commit(gate.pin("t", "a"))
+    assert outage.value.dependency is Dependency.REPLAY
+    assert await gate.commit(gate.pin("s", "b")) is Conflict.SESSION_OF_ANOTHER
+    assert await gate.commit(gate.pin("s", "a")) is None
+
+
+@pytest.mark.parametrize("row", [Dependency.REPLAY, Dependency.REPLAY_OF_SINGLE_USE_TOKEN])
+async def test_pin_without_room_hides_no_claim_and_no_other_pin(
+    gate: Teller, row: Dependency
+) -> None:
+    """Where an outage is open, a used token and a stolen session would ride along with it."""
+    await gate.commit(gate.pin("s", "a"), gate.claim("j"))
+    await gate.world.fill(gate.ledger)
+
+    unknown = gate.pin("t", "a", row=row)
+    assert await gate.commit(unknown, gate.pin("s", "b")) is Conflict.SESSION_OF_ANOTHER
+    assert await gate.commit(unknown, gate.claim("j")) is Conflict.CLAIMED_BEFORE
+    with pytest.raises(Unavailable) as outage:
+        await gate.commit(unknown, gate.claim("k"))
+    assert outage.value.dependency is row
+
+
+async def test_pins_outage_is_closed_when_a_claim_of_the_commit_is(gate: Teller) -> None:
+    """Else a read would pass for want of its session, and its single-use token unclaimed."""
+    await gate.world.fill(gate.ledger)
+
+    claim = gate.claim("j", row=Dependency.REPLAY_OF_SINGLE_USE_TOKEN)
+    with pytest.raises(Unavailable) as outage:
+        await gate.commit(gate.pin("s", "a"), claim)
+    assert outage.value.dependency is Dependency.REPLAY_OF_SINGLE_USE_TOKEN

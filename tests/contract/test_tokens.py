@@ -13,12 +13,12 @@ from sidecar.core.model import Jws, SignedClaims
 from sidecar.core.reasons import Reason
 from sidecar.ports import Tokens
 from tests.fakes_tokens import DirectTokens
-from tests.tokens import ALGORITHMS, make_token, reason_of, sign_compact, signer
+from tests.tokens import ALGORITHMS, LIFETIME, NOW, make_token, reason_of, sign_compact, signer
 
 
 @pytest.fixture(params=["direct", "verified"])
 def tokens(request: pytest.FixtureRequest) -> Tokens:
-    return DirectTokens() if request.param == "direct" else VerifiedTokens(2)
+    return DirectTokens() if request.param == "direct" else VerifiedTokens(2, lambda: NOW)
 
 
 def parsed(tokens: Tokens, token: bytes) -> Jws:
@@ -114,7 +114,7 @@ def test_prove_returns_claims_when_token_was_parsed_twice_before(tokens: Tokens)
 
 def test_verified_tokens_prove_once_when_the_same_key_comes_again() -> None:
     """A hit needs no signature check: an equal key answers, even one that could not check."""
-    tokens, token = VerifiedTokens(8), make_token()
+    tokens, token = VerifiedTokens(8, lambda: NOW), make_token()
     signed = proven(tokens, token)
     unusable = replace(signer().key(), public=None)
 
@@ -123,7 +123,7 @@ def test_verified_tokens_prove_once_when_the_same_key_comes_again() -> None:
 
 def test_verified_tokens_remember_nothing_when_signature_is_wrong() -> None:
     """Nobody without a key can fill the memory, or push others out of it."""
-    tokens = VerifiedTokens(8)
+    tokens = VerifiedTokens(8, lambda: NOW)
     for number in range(20):
         forged = make_token(by=signer(name="stranger"), jti=f"j{number}")
         tokens.prove(parsed(tokens, forged), signer().key())
@@ -133,7 +133,7 @@ def test_verified_tokens_remember_nothing_when_signature_is_wrong() -> None:
 
 def test_verified_tokens_forget_the_oldest_when_full() -> None:
     """The memory is bounded; a token in use stays."""
-    tokens, used = VerifiedTokens(2), make_token(jti="used")
+    tokens, used = VerifiedTokens(2, lambda: NOW), make_token(jti="used")
     first = proven(tokens, used)
     for number in range(5):
         proven(tokens, make_token(jti=f"j{number}"))
@@ -142,8 +142,32 @@ def test_verified_tokens_forget_the_oldest_when_full() -> None:
     assert len(tokens) == 2
 
 
+def test_verified_tokens_forget_a_token_when_it_has_ended() -> None:
+    """What comes after ``exp`` is proven again, if at all, and is not taken in any more."""
+    now = [NOW]
+    tokens, token = VerifiedTokens(8, lambda: now[0]), make_token()
+    signed = proven(tokens, token)
+    now[0] = NOW + LIFETIME - 1
+    assert proven(tokens, token) is signed
+
+    now[0] = NOW + LIFETIME
+    proven(tokens, token)
+    assert len(tokens) == 0
+    assert proven(tokens, token) is not signed
+    assert len(tokens) == 0
+
+
+@pytest.mark.parametrize("exp", [None, "soon", True])
+def test_verified_tokens_remember_nothing_when_exp_is_no_date(exp: object) -> None:
+    """A token that never ends is not remembered for ever; the claims' check refuses it."""
+    tokens = VerifiedTokens(8, lambda: NOW)
+    proven(tokens, make_token(exp=exp))
+
+    assert len(tokens) == 0
+
+
 @pytest.mark.parametrize("maxsize", [0, -1])
 def test_verified_tokens_refuse_when_there_is_no_room(maxsize: int) -> None:
     """No memory is spelt ``DirectTokens``."""
     with pytest.raises(ValueError, match="maxsize must be at least 1"):
-        VerifiedTokens(maxsize)
+        VerifiedTokens(maxsize, lambda: NOW)

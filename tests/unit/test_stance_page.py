@@ -13,7 +13,7 @@ from sidecar.config.build import load_configuration
 from sidecar.config.catalogue_file import OutageFile
 from sidecar.core.catalogue import Route
 from sidecar.core.lanes import may_be_open
-from sidecar.core.model import Access, Dependency, Stance, StanceException
+from sidecar.core.model import Access, Binding, Dependency, Stance, StanceException
 from sidecar.core.settle import Outgoing
 from sidecar.core.stance import FIXED, FURTHEST_END_S, OUTAGE_REASON, STANCE, faults_of
 from tests.requests import make_mcp_route, make_operation, make_route
@@ -24,15 +24,19 @@ GOOD = ROOT / "tests" / "vectors" / "config_broken" / "good"
 
 NAMES = {
     Dependency.KEYS: "no usable keys of the token's issuer",
+    Dependency.CLOCK: "the issuer's clock and ours differ",
     Dependency.DENY_LIST: "the deny list is older than its limit",
     Dependency.DENY_LIST_NEVER_LOADED: "the deny list was never loaded",
     Dependency.POLICY: "the policy engine is unreachable",
-    Dependency.REPLAY: "the replay store, when route or ruling asked for single use",
-    Dependency.REPLAY_OF_SINGLE_USE_TOKEN: "the replay store, when the token itself is single-use",
+    Dependency.REPLAY: "the replay store, when route or ruling asked for single use, "
+    "or pins a session",
+    Dependency.REPLAY_OF_SINGLE_USE_TOKEN: "the replay store, when the token itself is single-use, "
+    "or its proof or first peer has to be remembered",
     Dependency.SIDECAR: "the sidecar itself (Envoy's lanes, behind the guard)",
 }
 WORDS = {
     Dependency.KEYS: "Keys were never fetched, or are too old. Nothing of a token is proven.",
+    Dependency.CLOCK: "By more than `keys.max_skew`. No date of its tokens means anything here.",
     Dependency.DENY_LIST: "The last known list still holds: whoever is on it is refused. What may "
     "be missing are the newest revocations.",
     Dependency.DENY_LIST_NEVER_LOADED: "There is no last known list to hold.",
@@ -56,6 +60,7 @@ ROUTES = {
     "`access: write`": make_route(access=Access.WRITE),
     "`single_use: true`": make_route(single_use=True),
     "a `tenant`": make_route(tenant="acme"),
+    "`bind`": make_route(bind=frozenset({Binding.CERTIFICATE})),
     "a path that ends in `graphql`": make_route(path=("{id}", "graphql")),
     "other methods declared as reads": make_route(
         operations={

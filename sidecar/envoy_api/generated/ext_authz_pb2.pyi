@@ -16,12 +16,14 @@ class CheckRequest(_message.Message):
 class AttributeContext(_message.Message):
     __slots__ = ("source", "request", "context_extensions")
     class Peer(_message.Message):
-        __slots__ = ("address", "principal")
+        __slots__ = ("address", "principal", "certificate")
         ADDRESS_FIELD_NUMBER: _ClassVar[int]
         PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+        CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
         address: Address
         principal: bytes
-        def __init__(self, address: _Optional[_Union[Address, _Mapping]] = ..., principal: _Optional[bytes] = ...) -> None: ...
+        certificate: bytes
+        def __init__(self, address: _Optional[_Union[Address, _Mapping]] = ..., principal: _Optional[bytes] = ..., certificate: _Optional[bytes] = ...) -> None: ...
     class HttpRequest(_message.Message):
         __slots__ = ("id", "method", "headers", "path", "host", "scheme", "body", "raw_body", "header_map")
         class HeadersEntry(_message.Message):

@@ -9,6 +9,7 @@ import pytest
 from sidecar.config.build import Configuration, load_configuration
 from sidecar.config.problem import ConfigurationError
 from sidecar.core.catalogue import Operation, ScopeTemplate
+from sidecar.core.delegation import Delegation
 from sidecar.core.lanes import may_be_open
 from sidecar.core.model import Access, Protocol, Rewrite, Scope
 from sidecar.core.profile import ClaimNames, IssuerProfile
@@ -81,6 +82,7 @@ def test_an_issuer_becomes_its_profile(tmp_path: Path) -> None:
         max_lifetime=60,
         leeway=0.5,
         claims=ClaimNames("client_id", "org", "scp", "t", "s", "once"),
+        delegation=frozenset({Delegation.ACT}),
     )
 
 

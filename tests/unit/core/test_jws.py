@@ -186,9 +186,9 @@ def test_parse_refuses_when_payload_is_not_strict_json(payload: bytes) -> None:
     assert_malformed(parse(sign_compact(HEADER, payload)))
 
 
-@pytest.mark.parametrize("issuer", [ABSENT, None, "", 1, [ISSUER]])
+@pytest.mark.parametrize("issuer", [None, 1, [ISSUER]])
 def test_parse_refuses_when_issuer_is_no_text(issuer: object) -> None:
-    """48, 72, 75: without a textual ``iss`` there is nobody to ask for a key."""
+    """75: an ``iss`` that is no text names nobody."""
     assert parse(make_token(iss=issuer)) == Refused(Reason.CLAIM_INVALID, "iss")
 
 

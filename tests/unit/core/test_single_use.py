@@ -6,17 +6,34 @@ from typing import Any
 
 import pytest
 
-from sidecar.core.model import Action, Allowed, Conflict, Dependency, Effects, Refused, Ruling
+from sidecar.core.model import (
+    Action,
+    Agent,
+    Allowed,
+    Call,
+    Conflict,
+    Decision,
+    Dependency,
+    Effects,
+    Refused,
+    Ruling,
+)
 from sidecar.core.reasons import Reason
 from sidecar.core.single_use import CONFLICT_REASON, effects_of, hash_tag
-from tests.values import make_agent, make_call
+from tests.values import NOW, make_agent, make_call
 
 PASSES = Allowed((), ())
 ALLOW = Ruling(Action.ALLOW)
 
 
 def effects(*, agent: dict[str, Any] | None = None, **call: Any) -> Effects:
-    return effects_of(PASSES, ALLOW, make_call(**call), make_agent(**agent or {}))
+    return _effects(PASSES, ALLOW, make_call(**call), make_agent(**agent or {}))
+
+
+def _effects(decision: Decision, ruling: Ruling, call: Call, agent: Agent) -> Effects:
+    found = effects_of(decision, ruling, call, agent, now=NOW)
+    assert isinstance(found, Effects)
+    return found
 
 
 def test_effects_are_none_for_an_ordinary_token() -> None:
@@ -28,7 +45,7 @@ def test_effects_are_none_when_the_call_does_not_pass() -> None:
     """A refused call burns nothing, whoever asked for single use."""
     refused = Refused(Reason.POLICY_DENIED)
 
-    assert not effects_of(refused, ALLOW, make_call(single_use=True), make_agent(single_use=True))
+    assert not _effects(refused, ALLOW, make_call(single_use=True), make_agent(single_use=True))
 
 
 @pytest.mark.parametrize(
@@ -44,7 +61,7 @@ def test_effects_claim_the_token_when_token_route_or_ruling_says_so(
     agent: dict[str, Any], call: dict[str, Any], ruling: Ruling, dependency: Dependency
 ) -> None:
     """Only a token's own word makes silence a refusal for reads too."""
-    found = effects_of(PASSES, ruling, make_call(**call), make_agent(**agent))
+    found = _effects(PASSES, ruling, make_call(**call), make_agent(**agent))
 
     assert [claim.dependency for claim in found.claims] == [dependency]
     assert found.claims[0].until == make_agent().usable_until

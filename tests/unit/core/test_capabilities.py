@@ -1,0 +1,138 @@
+"""What a token was minted for: the digest of its tools, and the policy of that day."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sidecar.core.capabilities import UNKNOWN, Capabilities, capability_hash, minted_for
+from sidecar.core.catalogue import Catalogue, Operation, Route, ScopeTemplate
+from sidecar.core.model import Access, Agent, Risk, Scope
+from sidecar.core.profile import Match
+from sidecar.core.reasons import Reason
+from tests.gate import CATALOGUE, ORDERS, TOOLS
+from tests.tokens import make_profile, reason_of
+from tests.values import make_agent
+
+READER = (Scope("read", "orders", "*"),)
+ONE = (Scope("read", "orders", "o-1"),)
+
+
+def with_route(route: Route) -> Catalogue:
+    """The catalogue with one route more, or another of that name."""
+    return replace(CATALOGUE, routes={**CATALOGUE.routes, route.name: route})
+
+
+def hash_of(catalogue: Catalogue = CATALOGUE, scopes: tuple[Scope, ...] = READER) -> str:
+    return capability_hash(catalogue, "acme", scopes)
+
+
+def test_hash_is_the_one_on_record() -> None:
+    """Issuers store it: another value for the same catalogue is a new format."""
+    assert hash_of() == "iF_1uMFvj1DqJYKHyo5YcUwJKHSB5m8e28-34RWJjxM"
+
+
+def test_hash_says_nothing_of_order_and_of_scopes_that_reach_nothing() -> None:
+    """What counts is what can be reached."""
+    more = (Scope("admin", "nothing", "*"), *READER, *ONE)
+
+    assert hash_of(scopes=more) == hash_of(scopes=more[::-1]) == hash_of()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"audience": "https://elsewhere.test"},
+        {"path": ("orders", "{order}", "items")},
+        {"single_use": True},
+        {"operations": {"GET": Operation(ScopeTemplate("read", "orders", "o-9"))}},
+        {"operations": {"GET": Operation(ORDERS.operations["GET"].scope, access=Access.WRITE)}},
+        {"operations": {"GET": Operation(ORDERS.operations["GET"].scope, risk=Risk.HIGH)}},
+        {"operations": {**ORDERS.operations, "HEAD": ORDERS.operations["GET"]}},
+    ],
+)
+def test_hash_changes_when_what_the_token_reaches_does(changes: dict[str, Any]) -> None:
+    """Every word of the catalogue on an operation within reach counts."""
+    assert hash_of(with_route(replace(ORDERS, **changes))) != hash_of()
+
+
+def test_hash_changes_when_a_tool_within_reach_joins() -> None:
+    """MCP's tools and methods count as HTTP's methods do."""
+    more = {"shop": {**CATALOGUE.servers["shop"], "peek": Operation(ScopeTemplate(*"ab*"))}}
+    catalogue = replace(CATALOGUE, servers=more)
+
+    assert hash_of(catalogue, (Scope("a", "b", "*"),)) != hash_of(scopes=(Scope("a", "b", "*"),))
+    assert TOOLS.server in more
+
+
+def test_hash_stays_when_something_out_of_reach_changes() -> None:
+    """Another tool, another tenant's route: no token need be minted again for them."""
+    put = Operation(ScopeTemplate("write", "orders", "o-7"))
+    unreachable = replace(ORDERS, operations={**ORDERS.operations, "DELETE": put})
+    foreign = replace(ORDERS, name="theirs", tenant="globex")
+
+    assert hash_of(with_route(unreachable)) == hash_of()
+    assert hash_of(with_route(foreign)) == hash_of()
+
+
+def test_capabilities_remember_and_forget() -> None:
+    """Remembered for as long as there is room, and right all the time."""
+    capabilities = Capabilities(CATALOGUE)
+    for number in range(5000):
+        scopes = (*READER, Scope("x", "y", str(number)))
+        assert capabilities.of("acme", scopes) == capabilities.of("acme", READER)
+
+
+# --- minted_for --------------------------------------------------------------------------------
+
+
+def compared(
+    match: Match, *, revision: str = "r-1", said: str = "", tools: str = ""
+) -> Agent | Any:
+    """What becomes of a token that says these, under an issuer that wants both so."""
+    agent = make_agent(scopes=READER, policy_version=said, capability_hash=tools)
+    issuer = make_profile(policy_version=match, capability_hash=match)
+    return minted_for(agent, issuer, revision, Capabilities(CATALOGUE))
+
+
+@pytest.mark.parametrize("match", Match)
+def test_minted_for_passes_unmarked_when_both_agree(match: Match) -> None:
+    """A token of today is one of today."""
+    agent = compared(match, said="r-1", tools=hash_of())
+
+    assert isinstance(agent, Agent)
+    assert agent.marks == ()
+
+
+def test_minted_for_refuses_when_agreement_is_required() -> None:
+    """Row 4 of the mission: minted for r1, r2 is loaded; the catalogue changed."""
+    stale_policy = compared(Match.REQUIRE, said="r-0", tools=hash_of())
+    stale_tools = compared(Match.REQUIRE, said="r-1", tools="x" * 43)
+
+    assert reason_of(stale_policy) is Reason.STALE_POLICY
+    assert reason_of(stale_tools) is Reason.STALE_CAPABILITIES
+
+
+def test_minted_for_refuses_when_a_required_word_is_missing() -> None:
+    """Who leaves it out does not get around it."""
+    assert reason_of(compared(Match.REQUIRE, tools=hash_of())) is Reason.STALE_POLICY
+    assert reason_of(compared(Match.REQUIRE, said="r-1")) is Reason.STALE_CAPABILITIES
+
+
+def test_minted_for_marks_when_told_so() -> None:
+    """Both marks in their order; a token that does not say gets none."""
+    agent = compared(Match.MARK, said="r-0", tools="x" * 43)
+
+    assert agent.marks == ("stale_policy", "stale_capabilities")
+    assert compared(Match.MARK).marks == ()
+    assert compared(Match.OFF, said="r-0", tools="x" * 43).marks == ()
+
+
+def test_minted_for_compares_nothing_with_a_revision_that_nobody_knows() -> None:
+    """An engine that was not heard of yet is an outage, which the question to it decides."""
+    assert compared(Match.REQUIRE, revision=UNKNOWN, said="r-0", tools=hash_of()).marks == ()
+    assert reason_of(compared(Match.REQUIRE, revision=UNKNOWN, tools="x" * 43)) is (
+        Reason.STALE_CAPABILITIES
+    )
