@@ -24,7 +24,7 @@ IDENTITY: Final = {
     "x-agent-task": TASK,
 }
 DECISION: Final = "x-authz-decision-id"
-REMOVED: Final = ("authorization", "x-authz-skipped")
+REMOVED: Final = ("authorization", "x-authz-marks", "x-authz-skipped")
 
 SENT: Final = "bench-sent"
 """The response header of Envoy's route; it stands in no answer that Envoy was told to refuse."""

@@ -133,7 +133,7 @@ class Walk:
         if isinstance(call, Refused):
             return call
         self.call, self.outages = call, (outages := Outages(call, now))
-        agent = await self._authenticate(request, call, outages)  # (2) (3) (4)
+        agent = await self.authenticate(request, call, outages)  # (2) (3) (4)
         if isinstance(agent, Refused):
             return agent
         if denied := outages.ask_now(lambda: self._denied(agent), assume=None):  # (5) core/deny
@@ -153,7 +153,7 @@ class Walk:
         self.effects = effects
         return plan
 
-    async def _authenticate(  # noqa: C901 - a ladder, one rung a refusal
+    async def authenticate(  # noqa: C901 - a ladder, one rung a refusal
         self, request: Request, call: Call, outages: Outages
     ) -> Agent | Refused:
         """Steps 2 to 4: whose token it is, and if it is good for this call and caller, and now."""

@@ -209,10 +209,10 @@ def _operations_of(operations: Mapping[str, OperationFile]) -> Mapping[str, Oper
 
 def callers_of(settings: Settings) -> Callers:
     """How callers are told apart."""
-    dpop = settings.dpop
+    dpop, largest = settings.dpop, max(one.leeway for one in settings.issuers)
     return Callers(
         trusted_hops=settings.callers.trusted_hops,
-        dpop=DpopRules(dpop.origins, dpop.max_age, dpop.leeway),
+        dpop=DpopRules(dpop.origins, dpop.max_age, largest if dpop.leeway is None else dpop.leeway),
         tenants=MappingProxyType({name: one.bind for name, one in settings.tenants.items()}),
     )
 

@@ -35,8 +35,9 @@ class DpopSettings(StrictModel):
     """What callers call this place, such as `https://tools.example.com`; none: as Envoy saw it."""
     max_age: Annotated[float, Field(gt=0, le=600), Shown("number", "seconds")] = 60
     """How old a proof may be."""
-    leeway: Annotated[float, Field(ge=0, le=60), Shown("number", "seconds")] = 5
-    """How far ahead a caller's clock may be."""
+    leeway: Annotated[float, Field(ge=0, le=60), Shown("number", "seconds")] | None = None
+    """How far ahead a caller's clock may be; at most what the issuers' largest leeway is, which it
+    is when left out."""
 
 
 class TenantSettings(StrictModel):

@@ -33,6 +33,10 @@ def check_settings(settings: Settings) -> Iterator[Misfit]:
     yield from _repeated(issuers, lambda one: one.issuer, "issuers", "issuer")
     for index, issuer in enumerate(issuers):
         yield from ((("issuers", index, *loc), text) for loc, text in check_profile(issuer))
+    largest = max(one.leeway for one in issuers)
+    if settings.dpop.leeway is not None and settings.dpop.leeway > largest:
+        # What a ledger that begins anew cannot know of, it refuses for the issuers' leeway only.
+        yield ("dpop", "leeway"), f"must not exceed the largest leeway of any issuer, {largest:g}"
     yield from _unknown_tenants(settings)
     yield from _shared_headers(settings)
     if settings.keys.wait >= settings.limits.decision_timeout:
@@ -103,7 +107,8 @@ def _repeated(
 
 
 def _shared_headers(settings: Settings) -> Iterator[Misfit]:
-    taken = {Outgoing().skipped: "scopegate's own"}
+    own = Outgoing()
+    taken = dict.fromkeys((own.skipped, own.marks), "scopegate's own")
     for field in type(settings.identity_headers).model_fields:
         name: str = getattr(settings.identity_headers, field)
         if name in taken:

@@ -63,7 +63,12 @@ def test_bench_measures_the_sidecar_alone_when_no_peer_is_given(tmp_path: Path) 
             assert row["name"] in done.stdout
     assert report["ratios"] == {"direct": {}, "through_envoy": {}}
     inside = [(row["name"], row["checks"]) for row in report["in_process"]]
-    assert inside == [("token seen before", 50), ("token new each time", 50)]
+    assert inside == [
+        ("token seen before", 50),
+        ("token new each time", 50),
+        ("steps 2 to 4, seen before", 50),
+        ("steps 2 to 4, new", 50),
+    ]
     assert all(row["name"] in done.stdout for row in report["in_process"])
 
 

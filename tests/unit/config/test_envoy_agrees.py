@@ -105,7 +105,8 @@ def test_envoy_opens_what_the_stance_opens(settings: Path, envoy: Path) -> None:
     assert opened == reads - given_up
     assert opened
     for said, filters in lanes_in(envoy):
-        assert ("guard" in filters) is ("open" in filters) is (said["lane"] == "open"), said
+        opens = said["lane"] == "open"
+        assert ("guard" in filters) is ("strict" in filters) is ("open" in filters) is opens, said
 
 
 @DEPLOYMENTS

@@ -223,9 +223,11 @@ def test_an_issuer_that_cannot_work_is_told_at_its_line(
         ({"callers": {"trusted_hops": ["gateway"]}}, "callers.trusted_hops", "SPIFFE id"),
         ({"dpop": {"origins": ["https://a.b:443"]}}, "dpop.origins", "must be written https://a.b"),
         ({"dpop": {"origins": ["https://a.b/c"]}}, "dpop.origins", "must be an origin"),
+        ({"dpop": {"leeway": 6}}, "dpop.leeway", "largest leeway of any issuer"),
         ({"dpop": {"max_age": 0}}, "dpop.max_age", "more than 0"),
         ({"lifetimes": {"high": {"max_age": 0}}}, "lifetimes.high.max_age", "more than 0"),
         ({"lifetimes": {"hihg": {}}}, "lifetimes.hihg", "did you mean"),
+        ({"policy_headers": ["x-authz-marks"]}, "policy_headers", "scopegate's own"),
         ({"keys": {"max_skew": 0}}, "keys.max_skew", "or off"),
     ],
 )
@@ -246,6 +248,11 @@ def test_a_bound_issuer_is_refused_while_a_route_has_an_open_lane(tmp_path: Path
     assert "open lane of route 'customers'" in told(tmp_path, issuer=bound)
     loaded(tmp_path, issuer=bound, route={"outages": [CLOSED]})
     loaded(tmp_path, issuer=bound, route={"bind": ["spiffe"]})
+
+
+def test_proofs_may_be_as_far_ahead_as_tokens_when_nothing_is_said(tmp_path: Path) -> None:
+    """A ledger that began anew looks back so far and no further."""
+    assert loaded(tmp_path, issuer={"leeway": 7}).callers.dpop.leeway == 7
 
 
 def test_max_skew_can_be_off(tmp_path: Path) -> None:
