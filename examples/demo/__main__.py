@@ -22,6 +22,7 @@ from aiohttp import ClientError
 from rich.console import Console
 from rich.text import Text
 
+from examples.demo.callers import CALLERS
 from examples.demo.engine import ENGINE
 from examples.demo.keep import keep_running
 from examples.demo.opa import opa_binary
@@ -33,7 +34,7 @@ from examples.demo.rows import Group, Scenario, Seen
 from examples.demo.scenarios import CALLS, PAYMENTS, TOKENS
 from examples.demo.table import Results
 
-GROUPS: Final = (CALLS, PAYMENTS, TOKENS, REVOCATION, KEYS, DEATH)
+GROUPS: Final = (CALLS, PAYMENTS, TOKENS, CALLERS, REVOCATION, KEYS, DEATH)
 EMBEDDED: Final = "embedded"
 _CANNOT_RUN: Final = 2
 _INTERRUPTED: Final = 130

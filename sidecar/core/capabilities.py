@@ -12,9 +12,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from sidecar.core.catalogue import Catalogue, Operation, Route
 from sidecar.core.model import Agent, Protocol, Refused, Scope
@@ -26,7 +27,6 @@ UNKNOWN: Final = "unknown"
 
 _FORMAT: Final = 1
 """Raised whenever the meaning of a hash changes."""
-_MOST_REMEMBERED: Final = 4096
 
 
 def capability_hash(catalogue: Catalogue, tenant: str, scopes: Iterable[Scope]) -> str:
@@ -34,40 +34,80 @@ def capability_hash(catalogue: Catalogue, tenant: str, scopes: Iterable[Scope]) 
 
     The order of scopes and a scope that reaches nothing change nothing.
     """
-    held = tuple(scopes)
-    reached = sorted(
-        json.dumps(fields, sort_keys=True, separators=(",", ":"))
-        for fields, wanted in _offered(catalogue, tenant)
-        if any(_reaches(scope, wanted) for scope in held)
-    )
-    text = json.dumps({"format": _FORMAT, "operations": reached}, separators=(",", ":"))
-    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+    return Capabilities(catalogue).of(tenant, scopes)
 
 
-def _reaches(scope: Scope, operation: Operation) -> bool:
-    wanted = operation.scope
-    identifier = scope.identifier if wanted.parameter is not None else wanted.identifier
-    return scope.covers(wanted.with_identifier(identifier))
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One operation of the catalogue, as far as a token can be minted for it."""
+
+    identifier: str | None
+    """What a scope's identifier must be; None when a path fills it, so that any one reaches it."""
+    digest: str
+    """Of everything that the catalogue says of it; hexadecimal."""
+
+    def is_reached_by(self, scope: Scope) -> bool:
+        """Whether a scope of the same action and resource covers it, or one of its values."""
+        return self.identifier is None or scope.identifier in ("*", self.identifier)
 
 
-def _offered(catalogue: Catalogue, tenant: str) -> Iterator[tuple[dict[str, object], Operation]]:
+_Offers: TypeAlias = Mapping[tuple[str, str], Sequence[Offer]]
+"""By action and resource of the scope that is required."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """The operations of one catalogue by tenant, each digested once."""
+
+    catalogue: Catalogue
+    _of_tenant: dict[str, _Offers] = field(default_factory=dict)
+
+    def of(self, tenant: str, scopes: Iterable[Scope]) -> str:
+        """See ``capability_hash``. ``tenant`` is one that an issuer may speak for: few."""
+        offers = self._of_tenant.get(tenant)
+        if offers is None:
+            offers = self._of_tenant[tenant] = _offers_in(self.catalogue, tenant)
+        reached = {
+            offer.digest
+            for scope in scopes
+            for offer in offers.get((scope.action, scope.resource), ())
+            if offer.is_reached_by(scope)
+        }
+        text = _canonical({"format": _FORMAT, "operations": sorted(reached)})
+        digest = hashlib.sha256(text).digest()
+        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def _offers_in(catalogue: Catalogue, tenant: str) -> _Offers:
+    offers: defaultdict[tuple[str, str], list[Offer]] = defaultdict(list)
     for route in catalogue.routes.values():
         if route.tenant not in (None, tenant):
             continue
         for kind, name, operation in _operations_of(route, catalogue):
-            fields: dict[str, object] = {
-                "route": route.name,
-                "audience": route.audience,
-                "protocol": route.protocol.value,
-                "path": list(route.path),
-                "kind": kind,
-                "name": name,
-                "scope": str(operation.scope),
-                "access": operation.access.value if operation.access else None,
-                "risk": operation.risk.value if operation.risk else None,
-                "single_use": operation.single_use or route.single_use,
-            }
-            yield fields, operation
+            wanted = operation.scope
+            identifier = wanted.identifier if wanted.parameter is None else None
+            digest = hashlib.sha256(_canonical(_facts(route, kind, name, operation))).hexdigest()
+            offers[wanted.action, wanted.resource].append(Offer(identifier, digest))
+    return offers
+
+
+def _facts(route: Route, kind: str, name: str, operation: Operation) -> dict[str, object]:
+    return {
+        "route": route.name,
+        "audience": route.audience,
+        "protocol": route.protocol.value,
+        "path": list(route.path),
+        "kind": kind,
+        "name": name,
+        "scope": str(operation.scope),
+        "access": operation.access.value if operation.access else None,
+        "risk": operation.risk.value if operation.risk else None,
+        "single_use": operation.single_use or route.single_use,
+    }
+
+
+def _canonical(facts: Mapping[str, object]) -> bytes:
+    return json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _operations_of(route: Route, catalogue: Catalogue) -> Iterator[tuple[str, str, Operation]]:
@@ -78,23 +118,6 @@ def _operations_of(route: Route, catalogue: Catalogue) -> Iterator[tuple[str, st
     methods = catalogue.methods.get(route.server, {})
     yield from (("tool", name, one) for name, one in tools.items())
     yield from (("mcp", name, one) for name, one in methods.items())
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """The hashes of one catalogue, each computed once; bounded by forgetting all at once."""
-
-    catalogue: Catalogue
-    _known: dict[tuple[str, tuple[Scope, ...]], str] = field(default_factory=dict)
-
-    def of(self, tenant: str, scopes: tuple[Scope, ...]) -> str:
-        """See ``capability_hash``."""
-        known = self._known.get((tenant, scopes))
-        if known is None:
-            if len(self._known) >= _MOST_REMEMBERED:
-                self._known.clear()
-            known = self._known[tenant, scopes] = capability_hash(self.catalogue, tenant, scopes)
-        return known
 
 
 def minted_for(

@@ -31,7 +31,7 @@ def hash_of(catalogue: Catalogue = CATALOGUE, scopes: tuple[Scope, ...] = READER
 
 def test_hash_is_the_one_on_record() -> None:
     """Issuers store it: another value for the same catalogue is a new format."""
-    assert hash_of() == "iF_1uMFvj1DqJYKHyo5YcUwJKHSB5m8e28-34RWJjxM"
+    assert hash_of() == "psbgI80MB3VncbKx5Ijm3fD98WnBsifSslsJuhDkxuk"
 
 
 def test_hash_says_nothing_of_order_and_of_scopes_that_reach_nothing() -> None:
@@ -77,12 +77,26 @@ def test_hash_stays_when_something_out_of_reach_changes() -> None:
     assert hash_of(with_route(foreign)) == hash_of()
 
 
-def test_capabilities_remember_and_forget() -> None:
-    """Remembered for as long as there is room, and right all the time."""
-    capabilities = Capabilities(CATALOGUE)
-    for number in range(5000):
-        scopes = (*READER, Scope("x", "y", str(number)))
-        assert capabilities.of("acme", scopes) == capabilities.of("acme", READER)
+def test_hash_asks_for_the_whole_of_a_scope_that_is_no_parameter() -> None:
+    """Only an identifier that a path fills is reached by any of its values."""
+    ping = replace(
+        ORDERS, name="ping", operations={"GET": Operation(ScopeTemplate("read", "pings", "one"))}
+    )
+    catalogue = with_route(ping)
+    nothing = hash_of(catalogue, ())
+
+    assert hash_of(catalogue, (Scope("read", "pings", "other"),)) == nothing
+    assert hash_of(catalogue, (Scope("read", "pings", "one"),)) != nothing
+    assert hash_of(catalogue, (Scope("read", "pings", "*"),)) == hash_of(
+        catalogue, (Scope("read", "pings", "one"),)
+    )
+
+
+def test_hash_is_of_the_tenant() -> None:
+    """A route of one tenant is no other's tool."""
+    theirs = with_route(replace(ORDERS, name="theirs", tenant="globex"))
+
+    assert capability_hash(theirs, "globex", READER) != capability_hash(theirs, "acme", READER)
 
 
 # --- minted_for --------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ KEPT = [
     "mcp-protocol-version", "mcp-method", "mcp-name", "mcp-session-id", "last-event-id",
     "idempotency-key", "x-idempotency-key", "sec-websocket-key", "sec-websocket-version",
     "surrogate-key", "cache-key", "lock-token", "x-page-token", "x-partition-key",
+    "x-envoy-auth-partial-body", "x-envoy-auth-failure-mode-allowed",
     "x-amz-server-side-encryption-aws-kms-key-id", "x-ms-encryption-key",
     "www-authenticate", "access-control-request-headers", "signature", "signature-input",
 ]  # fmt: skip
