@@ -17,7 +17,8 @@ import structlog
 
 from sidecar.core.bearer import credential_of
 from sidecar.core.binding import bind
-from sidecar.core.capabilities import minted_for
+from sidecar.core.capabilities import minted_for, minted_under
+from sidecar.core.credentials import second_credentials
 from sidecar.core.freshness import too_old
 from sidecar.core.locate import locate
 from sidecar.core.model import (
@@ -35,7 +36,7 @@ from sidecar.core.model import (
 from sidecar.core.question import question_of
 from sidecar.core.reasons import Reason
 from sidecar.core.scope import scope_floor
-from sidecar.core.settle import settle
+from sidecar.core.settle import settle, withhold
 from sidecar.core.single_use import CONFLICT_REASON, effects_of
 from sidecar.core.verify import admit, profile_of
 from sidecar.envoy_api.codec import decode, encode
@@ -140,13 +141,19 @@ class Walk:
             return denied
         if lacking := scope_floor(agent, call):  # (6) core/scope
             return lacking
+        if isinstance(second := second_credentials(call), Refused):  # core/credentials
+            return second
         question = question_of(call, agent, now=now, revision=gate.policy.revision)
         self.question = question  # (7) core/question, adapters/regorus_policy, core/ruling
         asking = gate.policy.rule_on(question, deadline=self.ask_by)
         if isinstance(ruling := await outages.ask(asking, assume=ALLOW), Refused):
             return ruling
         self.ruling = ruling
+        # Only now: an engine that is elsewhere says with its ruling which policy has made it.
+        if stale := minted_under(agent, gate.issuers[agent.issuer], gate.policy.revision):
+            return stale  # core/capabilities
         plan = settle(ruling, call, agent, gate.outgoing, self.decision_id)  # (9) core/settle
+        plan = withhold(plan, second)
         effects = effects_of(plan, ruling, call, agent, now=now)  # core/single_use, core/pins
         if isinstance(effects, Refused):
             return effects

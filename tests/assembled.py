@@ -109,7 +109,7 @@ def settings_in(folder: Path, jwks_url: str, *, leeway: float = 30) -> dict[str,
             "high": {"max_age": 200, "max_lifetime": 250},
         },
         "callers": {"trusted_hops": ["spiffe://umbrella.test/hop"]},
-        "dpop": {"origins": ["https://notes.test"], "max_age": 30, "leeway": 2},
+        "dpop": {"origins": ["https://notes.test"], "max_age": 30, "leeway": 0.5},
         "identity_headers": {
             "agent": "x-agent-who",
             "tenant": "x-agent-org",

@@ -109,7 +109,7 @@ CASES: Final = (
     Case("61", "`nbf` is no number", NBF, CLAIM, claiming(nbf="soon"), "nbf"),
     Case("62a", "`iat` in one hour", IAT, EARLY, dated(iat=3600, exp=3800), "iat"),
     Case("62b", "`iat` in one minute", IAT, EARLY, dated(iat=60), "iat", guard=PASSES),
-    Case("63", "no `iat`", "RFC 9068, 2.2", CLAIM, claiming(iat=ABSENT), "iat", guard=PASSES),
+    Case("63", "no `iat`", "RFC 9068, 2.2", CLAIM, claiming(iat=ABSENT), "iat"),
     Case("64a", "`exp` before `iat`", IAT, EARLY, dated(iat=20, exp=10), "iat", guard=PASSES),
     Case(
         "64b", "`exp` before `iat`, both within the leeway", IAT, CLAIM, dated(iat=20, exp=10),
@@ -118,7 +118,7 @@ CASES: Final = (
     Case("65", "no `aud`", "RFC 8725, 3.9", AUDIENCE, claiming(aud=ABSENT)),
     Case("66", "`aud` is another one", AUD, AUDIENCE, claiming(aud=BILLING)),
     Case("67a", "`aud` is `*`", AUD, AUDIENCE, claiming(aud="*")),
-    Case("67b", "`aud` holds `*` beside ours", AUD, AUDIENCE, for_audience("*"), guard=PASSES),
+    Case("67b", "`aud` holds `*` beside ours", AUD, AUDIENCE, for_audience("*")),
     Case("68", "`aud` is empty", AUD, AUDIENCE, for_audience(own=False)),
     Case("69", "`aud` begins with ours", AUD, AUDIENCE, for_audience(suffix="-admin")),
     Case("70", "`aud` holds a number beside ours", AUD, AUDIENCE, for_audience(7)),
@@ -139,39 +139,35 @@ CASES: Final = (
         "76b", "one issuer's key, another's `iss` and `kid`", ISS, Reason.SIGNATURE_INVALID,
         in_name_of_namesake, good=by_namesake, gate=namesakes,
     ),
-    Case("77", "no `sub`", "RFC 9068, 2.2", CLAIM, claiming(sub=ABSENT), "sub", guard=PASSES),
+    Case("77", "no `sub`", "RFC 9068, 2.2", CLAIM, claiming(sub=ABSENT), "sub"),
     Case("78", "`sub` is a number", "RFC 7519, 4.1.2", CLAIM, claiming(sub=7), "sub"),
-    Case("79a", "no `jti`", "RFC 9068, 2.2", CLAIM, claiming(jti=ABSENT), "jti", guard=PASSES),
+    Case("79a", "no `jti`", "RFC 9068, 2.2", CLAIM, claiming(jti=ABSENT), "jti"),
     Case("79b", "`jti` is a number", "RFC 7519, 4.1.7", CLAIM, claiming(jti=7), "jti"),
     Case(
         "79c", "a line end in what becomes a header", "RFC 9110, 5.5", CLAIM,
-        claiming(agent_id="a\r\nx-agent-tenant: b"), "agent_id", guard=PASSES,
+        claiming(agent_id="a\r\nx-agent-tenant: b"), "agent_id",
     ),
-    Case("80", "no `scope`", SCOPE, CLAIM, claiming(scope=ABSENT), "scope", guard=PASSES),
+    Case("80", "no `scope`", SCOPE, CLAIM, claiming(scope=ABSENT), "scope"),
     Case(
         "81a", "`scope` is a string, not an array", "RFC 9068, 2.2.3", None, scope_string,
         guard=PASSES,
     ),
     Case(
         "81b", "`scope` is an array of a list in one string", SCOPE, CLAIM, scope_list_of_lists,
-        "scope", guard=PASSES,
+        "scope",
     ),
-    Case("81c", "`scope` is an object", SCOPE, CLAIM, scope_object, "scope", guard=PASSES),
+    Case("81c", "`scope` is an object", SCOPE, CLAIM, scope_object, "scope"),
     Case(
         "82a", "a scope of two parts", SCOPE, CLAIM, with_scopes("read:orders"), "scope",
-        guard=PASSES,
     ),
     Case(
         "82b", "a scope with an empty part", SCOPE, CLAIM, with_scopes("read::o"), "scope",
-        guard=PASSES,
     ),
     Case(
         "82c", "a scope for every action", SCOPE, CLAIM, with_scopes("*:orders:o"), "scope",
-        guard=PASSES,
     ),
     Case(
         "82d", "a line end in a scope", SCOPE, CLAIM, with_scopes("read:a:b\n"), "scope",
-        guard=PASSES,
     ),
     Case("82e", "300 scopes", SCOPE, CLAIM, many_scopes, "scope", guard=PASSES),
 )  # fmt: skip

@@ -79,6 +79,15 @@ def tabbed(mint: Mint) -> Sent:
     return Sent((("authorization", b"Bearer \t" + mint.token()),))
 
 
+def padded(mint: Mint) -> bytes:
+    return mint.token() + b"=="
+
+
+def prefixed(mint: Mint) -> Sent:
+    """A Bearer token to whoever looks for the word anywhere."""
+    return Sent((("authorization", b"Basic Bearer " + mint.token()),))
+
+
 def segments(mint: Mint, *more: bytes, take: int = 3) -> bytes:
     return b".".join((*mint.token().split(b".")[:take], *more))
 
@@ -145,7 +154,7 @@ CASES: Final = (
     ),
     Case(
         "11", "spare bits of the signature's last character set", "RFC 4648, 3.5", MALFORMED,
-        respelled, "not canonical", guard=PASSES,
+        respelled, "not canonical",
     ),
     Case(
         "12", "a line end after the token", "RFC 8725bis, 3.14", MALFORMED,
@@ -153,12 +162,11 @@ CASES: Final = (
     ),
     Case(
         "13", "`==` after the token", SPELLING, MALFORMED,
-        lambda mint: mint.token() + b"==", "characters", guard=PASSES,
+        padded, "characters",
     ),
     Case("14a", "several spaces before the token", "RFC 9110, 11.4", None, spaced, guard=PASSES),
     Case(
         "14b", "a tab before the token", "RFC 9110, 11.4", MALFORMED, tabbed, "characters",
-        guard=PASSES,
     ),
     Case("15", "`+` and `/` for `-` and `_`", SPELLING, MALFORMED, in_plain_base64, "characters"),
     Case(
@@ -176,32 +184,30 @@ CASES: Final = (
     Case("19", "Ed25519 with S + L", "RFC 8032, 5.1.7", Reason.SIGNATURE_INVALID, malleated),
     Case(
         "20", "`crit` names an unknown extension", CRIT, MALFORMED,
-        headed(crit=["x-bound"], **{"x-bound": True}), "crit", guard=PASSES,
+        headed(crit=["x-bound"], **{"x-bound": True}), "crit",
     ),
-    Case("21", "`crit` is empty", CRIT, MALFORMED, headed(crit=[]), "crit", guard=PASSES),
-    Case("22", "`crit` names `alg`", CRIT, MALFORMED, headed(crit=["alg"]), "crit", guard=PASSES),
+    Case("21", "`crit` is empty", CRIT, MALFORMED, headed(crit=[]), "crit"),
+    Case("22", "`crit` names `alg`", CRIT, MALFORMED, headed(crit=["alg"]), "crit"),
     Case(
         "23", "`crit` names what is not there", CRIT, MALFORMED, headed(crit=["exp"]), "crit",
-        guard=PASSES,
     ),
     Case(
         "24", "`b64` without `crit`", "RFC 7797, 6", MALFORMED, headed(b64=False), "b64",
-        guard=PASSES,
     ),
     Case(
         "25", "`b64` in `crit`", "RFC 7797, 6", MALFORMED,
-        headed(b64=False, crit=["b64"]), "not accepted", guard=PASSES,
+        headed(b64=False, crit=["b64"]), "not accepted",
     ),
     Case("26", "brings its own key in `jwk`", "RFC 7515, 4.1.3", MALFORMED, by_own_key, "jwk"),
     Case("27", "names its own keys in `jku`", "RFC 8725, 3.10", MALFORMED, by_own_url, "jku"),
     Case("28", "`kid` is a number", "RFC 7515, 4.1.4", MALFORMED, headed(kid=1), "kid"),
     Case(
         "29a", "no `kid`, and the issuer has one key", "RFC 7515, 4.1.4", None,
-        headed(kid=ABSENT), gate=ONE_KEY, guard=PASSES,
+        headed(kid=ABSENT), gate=ONE_KEY,
     ),
     Case(
         "29b", "no `kid`, and the issuer has several keys", "RFC 7515, 4.1.4", Reason.KEY_UNKNOWN,
-        headed(kid=ABSENT), gate=TWO_KEYS, guard=PASSES,
+        headed(kid=ABSENT), gate=TWO_KEYS,
     ),
     Case(
         "30a", "`kid` is a path", "RFC 8725, 3.10", Reason.KEY_UNKNOWN,

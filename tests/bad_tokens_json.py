@@ -70,31 +70,29 @@ TYPING, TWICE, TEXT, NUMBER = "RFC 8725, 3.11", "RFC 7519, 4", "RFC 8259, 8.1", 
 PASSES: Final = Guard.PASSES
 
 CASES: Final = (
-    Case("32", "a DPoP proof by its `typ`", TYPING, TYPE, headed(typ="dpop+jwt"), guard=PASSES),
+    Case("32", "a DPoP proof by its `typ`", TYPING, TYPE, headed(typ="dpop+jwt")),
     Case(
         "33", "a security event by its `typ`", "RFC 8417, 2.3", TYPE,
-        headed(typ="secevent+jwt"), guard=PASSES,
+        headed(typ="secevent+jwt"),
     ),
     Case(
         "34", "a logout token by its `typ`", "OIDC Back-Channel Logout, 2.4", TYPE,
-        headed(typ="logout+jwt"), guard=PASSES,
+        headed(typ="logout+jwt"),
     ),
     Case(
         "35", "an ID-JAG, which is a grant, by its `typ`", TYPING, TYPE,
-        headed(typ="oauth-id-jag+jwt"), guard=PASSES,
+        headed(typ="oauth-id-jag+jwt"),
     ),
     Case(
         "36", "no `typ`, and the profile wants `at+jwt`", "RFC 9068, 4", TYPE,
         claiming(header={"typ": ABSENT}, client_id="agent-1"),
-        good=claiming(**AT_JWT), gate=RFC9068, guard=PASSES,
+        good=claiming(**AT_JWT), gate=RFC9068,
     ),
     Case(
         "37", "`cty` is `JWT`", "RFC 7519, 5.2", MALFORMED, headed(cty="JWT"), "cty",
-        guard=PASSES,
     ),
     Case(
         "38", "`zip` is `DEF`", "RFC 8725, 3.6", MALFORMED, headed(zip="DEF"), "zip",
-        guard=PASSES,
     ),
     Case("39", "`alg` twice", "RFC 7515, 4", MALFORMED, two_algorithms, "header: a member stands"),
     Case(

@@ -183,7 +183,7 @@ class TwoIssuers(Gate):
 
 
 class Guard(Enum):
-    """What Envoy's guard does with a row by itself, while the sidecar is dead."""
+    """What Envoy's guard and ``strict`` do with a row, while the sidecar is dead."""
 
     REFUSES = "refuses"
     PASSES = "passes"

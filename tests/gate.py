@@ -19,7 +19,8 @@ from sidecar.core.binding import Callers
 from sidecar.core.catalogue import Catalogue, Operation, Route, ScopeTemplate
 from sidecar.core.freshness import Lifetimes
 from sidecar.core.lanes import Lane, lane_digest, markers_of
-from sidecar.core.model import Access, Dependency, Protocol, Question, Unavailable
+from sidecar.core.model import Access, Dependency, Effects, Protocol, Question, Unavailable
+from sidecar.core.pins import strictest
 from sidecar.core.settle import Outgoing
 from sidecar.envoy_api.generated import ext_authz_pb2 as pb
 from sidecar.fronts.grpc_aio import SERVICE, GrpcFront
@@ -116,9 +117,22 @@ def unreachable_keys() -> FakeKeys:
     return keys
 
 
+class SilentLedger:
+    """A store of what was used that nobody answers for."""
+
+    async def commit(self, effects: Effects, *, now: float, deadline: float) -> NoReturn:
+        del now, deadline
+        raise Unavailable(strictest(effects), "test")
+
+
+def silent_ledger() -> SilentLedger:
+    """A ledger that gives no answer, and never heard of anything."""
+    return SilentLedger()
+
+
 def full_ledger() -> MemoryLedger:
-    """A ledger that can take no claim."""
-    return MemoryLedger(capacity=0, per_owner=10)
+    """A ledger that has no room for any claim or pin."""
+    return MemoryLedger(capacity=0, per_owner=10, pins_capacity=0)
 
 
 def published(clock: StillClock) -> FakeKeys:

@@ -86,6 +86,7 @@ async def sidecar(
     clock_ahead: float = 0.0,
     clock: SteppingClock | None = None,
     per_owner: int = 10_000,
+    pins_per_owner: int = 10_000,
     waiting: int = 512,
     ahead: float = 0.0,
     timeout: float = 0.25,  # noqa: ASYNC109 - redis-py's own
@@ -94,7 +95,13 @@ async def sidecar(
     its = clock or ShiftedClock(clock_ahead)
     async with asking(target, timeout=timeout) as redis:
         ledger = RedisLedger(
-            redis=redis, per_owner=per_owner, tags=[TAG], clock=its, ahead=ahead, waiting=waiting
+            redis=redis,
+            per_owner=per_owner,
+            tags=[TAG],
+            clock=its,
+            ahead=ahead,
+            waiting=waiting,
+            pins_per_owner=pins_per_owner,
         )
         try:
             await ledger.start()

@@ -1,7 +1,8 @@
 """``make soak``: the long runs, their results dated and appended to docs/soak.md.
 
 Many times the broken requests of CI, the demo again and again, and every part killed and stopped
-for longer: a race that shows once in many runs shows here. The last also writes docs/outages.md.
+for longer: a race that shows once in many runs shows here. Tokens are fuzzed, and each check of
+theirs is taken out to see its test fail. Some of them write a page of docs/ of their own.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ def main() -> int:
     parser.add_argument("--broken-requests", type=int, default=200_000)
     parser.add_argument("--demos", type=int, default=10)
     parser.add_argument("--single-use-runs", type=int, default=1000)
+    parser.add_argument("--fuzz-seconds", type=int, default=600)
     parser.add_argument("--revocations", type=int, default=200)
     parser.add_argument("--revoked", type=int, default=50_000)
     wanted = parser.parse_args()
@@ -47,9 +49,21 @@ def main() -> int:
     outcomes.append(_run(f"the demo, {wanted.demos} times", [demo] * wanted.demos))
     faults = [sys.executable, "-m", "tests.faults"]
     outcomes.append(_run("each part killed and stopped under load", [faults]))
+    outcomes.append(_fuzz(wanted.fuzz_seconds))
+    outcomes.append(_checks())
     outcomes.append(_single_use(wanted.single_use_runs))
     outcomes.append(_revocations(wanted.revocations, wanted.revoked))
     return 0 if all(outcomes) else 1
+
+
+def _fuzz(seconds: int) -> bool:
+    command = [sys.executable, "-m", "tests.fuzz", f"--seconds={seconds}", "--write=docs/fuzz.md"]
+    return _run(f"{seconds:,} s of fuzzing the token path", [command])
+
+
+def _checks() -> bool:
+    command = [sys.executable, "-m", "tests.checks", "--write"]
+    return _run("every check of the token path taken out in turn", [command])
 
 
 def _single_use(runs: int) -> bool:

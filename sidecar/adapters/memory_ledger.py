@@ -1,9 +1,10 @@
 """The ledger of one process: right for one sidecar, and refused by configuration for more.
 
 Bounded, but never by forgetting: a live claim that made room for another would reopen its replay.
-A full ledger is an outage, a full quota is one agent's own refusal. What a process before this one
-knew is lost, so a token from before this ledger began may have been used, and is refused. A pin
-that is lost is taken again by whoever comes next.
+Callers fill it, so a full ledger is a refusal and no outage, which would let reads pass; a full
+quota is one agent's own. What a process before this one knew is lost, so a token from before this
+ledger began may have been used, and is refused. A pin that is lost is taken again by whoever comes
+next.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from heapq import heappop, heappush
 
-from sidecar.core.model import Claim, Conflict, Dependency, Effects, Pin, Unavailable
-from sidecar.core.pins import strictest
+from sidecar.adapters.room import FullAlarm, Room
+from sidecar.core.model import Claim, Conflict, Effects, Pin
+from sidecar.core.pins import PINS_PER_AGENT
 
 
 class MemoryLedger:
-    """``ports.Ledger`` in a dictionary. Atomic because nothing in ``commit`` awaits."""
+    """``ports.Ledger`` in dictionaries. Atomic because nothing in ``commit`` awaits."""
 
     def __init__(
         self,
@@ -28,92 +29,77 @@ class MemoryLedger:
         per_owner: int,
         since: float = -math.inf,
         pins_capacity: int = 100_000,
+        pins_per_owner: int = PINS_PER_AGENT,
     ) -> None:
-        """Hold at most ``capacity`` live claims, at most ``per_owner`` of them of one agent.
+        """Hold at most ``capacity`` live single-use tokens, ``per_owner`` of them of one agent.
 
         ``since`` (seconds since the epoch): a token issued before may have been used before this
         ledger began to remember, whose beginning it is, later by what issuers' clocks are ahead.
-        Pins have a room of their own, for ``pins_capacity`` of them.
+        Claims with a quota of their own have as much room again, and pins have room for
+        ``pins_capacity`` of them, ``pins_per_owner`` of one agent: no kind takes another's.
         """
         self._since = since
-        self._capacity = capacity
         self._per_owner = per_owner
-        self._live: dict[str, Claim] = {}
-        self._by_end: list[tuple[float, str]] = []
-        self._held: Counter[str] = Counter()
-        self._pins_capacity = pins_capacity
-        self._pins: dict[str, Pin] = {}
-        self._pins_by_end: list[tuple[float, str]] = []
+        self._pins_per_owner = pins_per_owner
+        self._tokens: Room[Claim] = Room(capacity)
+        self._others: Room[Claim] = Room(capacity)
+        self._pins: Room[Pin] = Room(pins_capacity)
+        self._alarm = FullAlarm()
 
     async def commit(self, effects: Effects, *, now: float, deadline: float) -> Conflict | None:
-        """See ``ports.Ledger``; ``deadline`` is met by never waiting."""
+        """See ``ports.Ledger``; ``deadline`` is met by never waiting, and nothing is an outage."""
         del deadline
-        self._forget_ended(now)
-        self._forget_ended_pins(now)
-        if not effects:
-            return None
-        row, room = strictest(effects), True
+        for room in (self._tokens, self._others, self._pins):
+            room.forget_ended(now)
         for pin in effects.pins:
-            held = self._pins.get(pin.key)
-            if held is not None and held.holder != pin.holder:
-                return pin.conflict
-            room = self._hold(pin, held) and room
-        # A full room for pins hides no claim, also where an outage is open.
-        conflict = self._claim(effects.claims, row)
-        if conflict is None and not room:
-            raise Unavailable(row, "memory ledger has no room for another pin")
-        return conflict
+            if conflict := self._hold(pin, now):
+                return conflict
+        return self._claim(effects.claims, now)
 
     def __len__(self) -> int:
         """Count the live claims."""
-        return len(self._live)
+        return len(self._tokens) + len(self._others)
 
-    def _claim(self, claims: Sequence[Claim], row: Dependency) -> Conflict | None:
+    def _hold(self, pin: Pin, now: float) -> Conflict | None:
+        held = self._pins.find(pin.key)
+        if held is not None:
+            if held.holder != pin.holder:
+                return pin.conflict
+            self._pins.keep(replace(held, until=max(held.until, pin.until)))
+            return None
+        if self._pins.held_by(pin.owner) >= self._pins_per_owner:
+            return Conflict.QUOTA
+        if not self._pins.has_place_for(1):
+            return self._full("pins", now)
+        self._pins.keep(pin)
+        return None
+
+    def _claim(self, claims: Sequence[Claim], now: float) -> Conflict | None:
+        rooms = (self._tokens, self._others)
         if any(_issued_at(claim) < self._since for claim in claims):
             return Conflict.NOT_REMEMBERED
-        if any(claim.key in self._live for claim in claims):
+        if any(room.find(claim.key) for claim in claims for room in rooms):
             return Conflict.CLAIMED_BEFORE
         wanted = Counter(claim.owner for claim in claims)
-        if any(self._held[one.owner] + wanted[one.owner] > self._quota(one) for one in claims):
-            return Conflict.QUOTA
-        if len(self._live) + len(claims) > self._capacity:
-            raise Unavailable(row, "memory ledger is full")
+        for one in claims:
+            held = sum(room.held_by(one.owner) for room in rooms)
+            if held + wanted[one.owner] > self._quota(one):
+                return Conflict.QUOTA
+        tokens = [claim for claim in claims if claim.quota is None]
+        if not self._tokens.has_place_for(len(tokens)):
+            return self._full("single-use tokens", now)
+        if not self._others.has_place_for(len(claims) - len(tokens)):
+            return self._full("proofs", now)
         for claim in claims:
-            self._live[claim.key] = claim
-            self._held[claim.owner] += 1
-            heappush(self._by_end, (claim.until, claim.key))
+            (self._tokens if claim.quota is None else self._others).keep(claim)
         return None
 
     def _quota(self, claim: Claim) -> int:
         return self._per_owner if claim.quota is None else claim.quota
 
-    def _hold(self, pin: Pin, held: Pin | None) -> bool:
-        """Whether there was room for it."""
-        if held is not None:
-            self._pins[pin.key] = replace(held, until=max(held.until, pin.until))
-            return True
-        if len(self._pins) >= self._pins_capacity:
-            return False
-        self._pins[pin.key] = pin
-        heappush(self._pins_by_end, (pin.until, pin.key))
-        return True
-
-    def _forget_ended(self, now: float) -> None:
-        while self._by_end and self._by_end[0][0] <= now:
-            _, key = heappop(self._by_end)
-            owner = self._live.pop(key).owner
-            self._held[owner] -= 1
-            if not self._held[owner]:
-                del self._held[owner]
-
-    def _forget_ended_pins(self, now: float) -> None:
-        while self._pins_by_end and self._pins_by_end[0][0] <= now:
-            _, key = heappop(self._pins_by_end)
-            until = self._pins[key].until
-            if until <= now:
-                del self._pins[key]
-            else:  # only now, not with each use: one entry a pin, however often it is used
-                heappush(self._pins_by_end, (until, key))
+    def _full(self, room: str, now: float) -> Conflict:
+        self._alarm.ring(room, now)
+        return Conflict.OVERLOADED
 
 
 def _issued_at(claim: Claim) -> float:

@@ -22,8 +22,8 @@ class PeerWatch:
     """An observer that remembers the ``maxsize`` tokens used last, each with its first peer."""
 
     def __init__(self, maxsize: int) -> None:
-        self._first: LRUCache[tuple[str, str], str] = LRUCache(maxsize)
-        self._told: LRUCache[tuple[str, str], None] = LRUCache(maxsize)
+        self._first: LRUCache[tuple[str, str, str], str] = LRUCache(maxsize)
+        self._told: LRUCache[tuple[str, str, str], None] = LRUCache(maxsize)
         self.seen = 0
         """Tokens that came from more than one peer; it only grows."""
 
@@ -33,7 +33,7 @@ class PeerWatch:
         if agent is None or not agent.peer:
             return
         peer = agent.peer
-        token = (agent.issuer, agent.jti)
+        token = (agent.issuer, agent.tenant, agent.jti)
         first = self._first.setdefault(token, peer)
         if first != peer and token not in self._told:
             self._told[token] = None

@@ -9,69 +9,32 @@ one that Redis forgot is taken again by whoever comes next. See ``redis_ledger.l
 from __future__ import annotations
 
 import asyncio
-import math
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
-import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from sidecar.adapters.redis_health import CLOCK_DIFFERS, Watch, note_epoch
-from sidecar.adapters.redis_link import forget_node, silence
-from sidecar.adapters.redis_script import Answer, Found, Terms, Visit, hold, tag_of, visit_all
+from sidecar.adapters.pin_quota import PinQuota
+from sidecar.adapters.redis_health import Watch
+from sidecar.adapters.redis_script import Terms, hold, tag_of
+from sidecar.adapters.redis_trips import LEAST_WAIT_S, OVERLOADED, RoundTrips
 from sidecar.core.model import Claim, Conflict, Dependency, Effects, Unavailable
-from sidecar.core.pins import strictest
-from sidecar.logs import place_of
+from sidecar.core.pins import PINS_PER_AGENT, strictest
 from sidecar.ports import Clock
 from sidecar.tasks import ended
 
-_BATCH: Final = 128
-"""Most commits in one round trip."""
-_LEAST_WAIT_S: Final = 0.02
-"""A commit that could wait less than this proves nothing about Redis."""
-_PATIENCE: Final = 0.4
-"""The share of a commit's time after which Redis is looked at."""
-_LATE_S: Final = 0.05
-"""A timer that rings so much later was kept waiting by this process."""
+_KNOWN_PINS: Final = 100_000
+"""Pins whose owners this sidecar knows, for the quota; about 40 MB when there are so many."""
+_HELD: Final = "held"
+"""By another, says the pins' script."""
 _WORDS: Final = {
     "ok": None,
     "claimed_before": Conflict.CLAIMED_BEFORE,
     "not_remembered": Conflict.NOT_REMEMBERED,
     "quota": Conflict.QUOTA,
     "jumped": Conflict.NOT_REMEMBERED,  # what has expired too early, nobody knows
-    "overloaded": Conflict.OVERLOADED,  # ours, not Redis'
+    OVERLOADED: Conflict.OVERLOADED,
 }
-_HELD: Final = "held"
-"""By another, says the pins' script."""
-_SILENT_WORDS: Final = {
-    "clock": CLOCK_DIFFERS,
-    "not_master": "redis is a replica",
-}
-
-_log: Final = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _Visitor:
-    """A visit that waits for its answer: a word of the script's."""
-
-    tag: str
-    visit: Visit
-    row: Dependency
-    deadline: float
-    since: float
-    answer: asyncio.Future[str]
-
-    def end(self, word: str) -> None:
-        if not self.answer.done():
-            self.answer.set_result(word)
-
-    def fail(self, error: Exception) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error)
 
 
 class RedisLedger:
@@ -90,26 +53,21 @@ class RedisLedger:
         clock: Clock,
         ahead: float = 0.0,
         waiting: int = 512,
+        pins_per_owner: int = PINS_PER_AGENT,
     ) -> None:
-        """Hold at most ``per_owner`` live claims of one agent.
+        """Hold at most ``per_owner`` live claims of one agent, and ``pins_per_owner`` pins.
 
         ``tags`` are the ``{tag}``s (``core.single_use.hash_tag``) of every issuer's tenants here.
         ``ahead``: seconds that a token's ``iat`` may lie ahead of a sidecar's clock when it is
         used, that is the largest leeway of any issuer; so long after a new epoch began, tokens are
         refused that could have been used before it. More than ``waiting`` commits are overload.
         """
-        terms = Terms(per_owner, ahead)
-        self._redis = redis
-        self._terms = terms
+        self._terms = Terms(per_owner, ahead)
         self._clock = clock
-        self._limit = waiting
-        self._watch = Watch(redis, [tag_of(tag) for tag in tags], terms, clock)
-        self._queue: deque[_Visitor] = deque()
-        self._sent: Sequence[_Visitor] = ()
-        self._queued = asyncio.Event()
-        self._answered_at = -math.inf
+        self._watch = Watch(redis, [tag_of(tag) for tag in tags], self._terms, clock)
+        self._trips = RoundTrips(redis, self._watch, clock, waiting=waiting)
+        self._quota = PinQuota(pins_per_owner, _KNOWN_PINS)
         self._tasks: tuple[asyncio.Task[None], ...] = ()
-        self._closed = False
 
     @property
     def reachable(self) -> bool:
@@ -124,27 +82,29 @@ class RedisLedger:
     async def start(self) -> None:
         """Begin the epochs, and keep looking. A Redis that is down is an outage, not an error."""
         await self._watch.look()
-        looking = asyncio.create_task(self._watch.keep_looking())
-        self._tasks = (looking, asyncio.create_task(self._keep_sending()))
+        self._tasks = (asyncio.create_task(self._watch.keep_looking()),)
+        self._trips.start()
 
     async def close(self) -> None:
         """End both tasks; whoever still waits hears ``Unavailable``."""
-        self._closed = True
         self._watch.end("the sidecar is stopping")
+        await self._trips.close()
         await ended(self._tasks)
-        for visitor in (*self._sent, *self._queue):
-            visitor.fail(Unavailable(visitor.row, self._watch.fault))
 
     async def commit(self, effects: Effects, *, now: float, deadline: float) -> Conflict | None:
-        """See ``ports.Ledger``. ``OVERLOADED`` when too many wait, or the caller left no time."""
+        """See ``ports.Ledger``.
+
+        ``OVERLOADED`` when too many wait, the caller left no time, or Redis has no memory left.
+        """
         if not effects:
             return None
         row, outage = strictest(effects), None
         for pin in effects.pins:  # one after the other: who may not hold one takes no further
+            visit = hold(pin, now, new=self._quota.admits(pin, now))
             try:
-                word = await self._ask(tag_of(pin.key), hold(pin, now), row, deadline)
+                word = await self._trips.ask(tag_of(pin.key), visit, row, deadline)
             except Unavailable as silent:
-                if deadline - self._clock.monotonic() < _LEAST_WAIT_S:
+                if deadline - self._clock.monotonic() < LEAST_WAIT_S:
                     raise
                 outage = silent
                 continue
@@ -163,88 +123,4 @@ class RedisLedger:
             return None
         tag = tag_of(claims[0].key)
         visit = self._terms.visit(tag, claims, now)
-        return _WORDS[await self._ask(tag, visit, row, deadline)]
-
-    async def _ask(self, tag: str, visit: Visit, row: Dependency, deadline: float) -> str:
-        """Put a visit into the next round trip, and wait for what the script says to it."""
-        if self._watch.fault:
-            raise Unavailable(row, self._watch.fault)
-        if len(self._queue) >= self._limit:
-            return "overloaded"
-        since, loop = self._clock.monotonic(), asyncio.get_running_loop()
-        visitor = _Visitor(tag, visit, row, deadline, since, loop.create_future())
-        self._queue.append(visitor)
-        self._queued.set()
-        doubt = loop.call_later(_PATIENCE * (deadline - since), self._watch.doubt)
-        try:
-            async with asyncio.timeout(deadline - since):
-                return await visitor.answer
-        except TimeoutError:
-            if self._blameless(visitor):
-                return "overloaded"
-            raise Unavailable(row, "redis gave no answer in time") from None
-        finally:
-            doubt.cancel()
-
-    def _blameless(self, visitor: _Visitor) -> bool:
-        """Whether time ran out on our side, or on the caller's, and not for Redis' silence.
-
-        Callers can keep this process busy, and an outage opens reads: so Redis is silent only when
-        it has answered nobody since, the look included that this commit's waiting brought about,
-        and when this process woke up in time to hear it.
-        """
-        answered = max(self._answered_at, self._watch.answered_at) >= visitor.since
-        late = self._clock.monotonic() - visitor.deadline > _LATE_S
-        return answered or late or visitor.deadline - visitor.since < _LEAST_WAIT_S
-
-    async def _keep_sending(self) -> None:
-        while not self._closed:  # see ``Watch.keep_looking``
-            await self._queued.wait()
-            self._queued.clear()
-            while batch := self._next_batch():
-                await self._send(batch)
-
-    def _next_batch(self) -> list[_Visitor]:
-        """Those who still wait; a commit whose time is over is not sent."""
-        batch: list[_Visitor] = []
-        now = self._clock.monotonic()
-        while self._queue and len(batch) < _BATCH and not self._closed:
-            visitor = self._queue.popleft()
-            if not visitor.answer.done() and now < visitor.deadline:
-                batch.append(visitor)
-        return batch
-
-    async def _send(self, batch: Sequence[_Visitor]) -> None:
-        self._sent = batch
-        patience = max(visitor.deadline for visitor in batch) - self._clock.monotonic()
-        try:
-            async with asyncio.timeout(patience):
-                answers = await visit_all(self._redis, [visitor.visit for visitor in batch])
-        except (RedisError, OSError, TimeoutError) as error:
-            self._watch.doubt()
-            for visitor in batch:
-                visitor.fail(Unavailable(visitor.row, silence(error)))
-            return
-        except Exception as bug:  # noqa: BLE001 - a bug here must not end the sending
-            _log.error("replay_store_send_failed", **place_of(bug))
-            for visitor in batch:
-                visitor.fail(RuntimeError("replay store"))
-            return
-        self._answered_at = self._clock.monotonic()
-        for visitor, answer in zip(batch, answers, strict=True):
-            _settle(visitor, answer)
-        words = {answer.word for answer in answers if isinstance(answer, Found)}
-        if not words.isdisjoint({*_SILENT_WORDS, "jumped"}):
-            self._watch.doubt()
-        if "not_master" in words:
-            await forget_node(self._redis)
-
-
-def _settle(visitor: _Visitor, answer: Answer) -> None:
-    note_epoch(visitor.tag, answer)
-    if not isinstance(answer, Found):
-        visitor.fail(Unavailable(visitor.row, silence(answer)))
-    elif answer.word in _SILENT_WORDS:
-        visitor.fail(Unavailable(visitor.row, _SILENT_WORDS[answer.word]))
-    else:
-        visitor.end(answer.word)
+        return _WORDS[await self._trips.ask(tag, visit, row, deadline)]

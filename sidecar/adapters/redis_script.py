@@ -95,14 +95,14 @@ class Terms:
         return Visit(_LEDGER, tuple(keys), tuple(arguments))
 
 
-def hold(pin: Pin, now: float) -> Visit:
-    """Ask for this pin at ``now``, in seconds since the epoch.
+def hold(pin: Pin, now: float, *, new: bool) -> Visit:
+    """Ask for this pin at ``now``, in seconds since the epoch; not ``new``: only if it is held.
 
     Redis' clock need not be ours: it is told for how long. As claims do, a pin outlives its end by
     the tolerance, so that no sidecar whose clock is accepted finds it gone before.
     """
     lasts = math.ceil((pin.until - now + TOLERANCE_S) * 1000)
-    return Visit(_PINS, (pin.key,), (pin.holder, str(lasts)))
+    return Visit(_PINS, (pin.key,), (pin.holder, str(lasts), "1" if new else "0"))
 
 
 def tag_of(key: str) -> str:

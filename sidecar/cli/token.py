@@ -28,7 +28,9 @@ def token() -> None:
 
 @app.command()
 def inspect(  # noqa: PLR0917 - an option each
-    misplaced: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="< TOKEN-FILE")] = None,
+    misplaced: Annotated[
+        list[str] | None, typer.Argument(hidden=True, metavar="< TOKEN-FILE")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Judge it by these settings (YAML), as the gate does.")
     ] = None,

@@ -22,7 +22,7 @@ from sidecar.cli.token_routes import Asked, Judge, routes_asked
 from sidecar.config.build import Configuration
 from sidecar.core import jws as compact
 from sidecar.core.bearer import credential_of
-from sidecar.core.capabilities import UNKNOWN, Capabilities, minted_for
+from sidecar.core.capabilities import UNKNOWN, Capabilities, minted_for, minted_under
 from sidecar.core.catalogue import Route
 from sidecar.core.model import (
     Agent,
@@ -186,6 +186,8 @@ class _Walk:
             f"{agent.capability_hash or 'no hash'}, {agent.policy_version or 'no policy_version'}"
         )
         answer = minted_for(agent, profile, revision, capabilities)
+        if isinstance(answer, Agent) and revision != UNKNOWN:
+            answer = minted_under(agent, profile, revision) or answer
         if isinstance(answer, Refused):
             lacks = f"it says {said}; here it is {ours}"
             self._refuse("minted for", answer, replace(self.around, lacks=lacks))

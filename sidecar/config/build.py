@@ -32,7 +32,6 @@ from sidecar.config.yaml_source import Document, read_yaml
 from sidecar.core.binding import Callers
 from sidecar.core.catalogue import Catalogue, Operation, Route
 from sidecar.core.dpop import DpopRules
-from sidecar.core.model import Protocol
 from sidecar.core.profile import IssuerProfile
 from sidecar.core.settle import Outgoing
 
@@ -194,7 +193,7 @@ def _route_of(route: RouteFile) -> Route:
 
 def _session_header_of(route: RouteFile) -> str:
     if route.session_header is None:
-        return MCP_SESSION if route.protocol is Protocol.MCP else ""
+        return MCP_SESSION
     return "" if route.session_header == "off" else route.session_header
 
 

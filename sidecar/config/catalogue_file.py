@@ -23,7 +23,7 @@ from sidecar.config.grammar import (
     read_path,
     read_scope_template,
 )
-from sidecar.config.names import LowerHeader
+from sidecar.config.names import LowerHeader, SessionHeader
 from sidecar.config.shape import Shown, StrictModel
 from sidecar.core.catalogue import ScopeTemplate
 from sidecar.core.model import Access, Binding, Protocol, Rewrite, Risk, Stance
@@ -90,9 +90,9 @@ class RouteFile(StrictModel):
     """What silence means here otherwise than in the stance table (`docs/stance.md`)."""
     bind: frozenset[Binding] = frozenset()
     """The caller must show at least one of these; then it has no open lane."""
-    session_header: LowerHeader | None = None
+    session_header: SessionHeader | None = None
     """A header that names a session of the tool: only the agent that used it first may use it.
-    `off` for none; left out, `mcp-session-id` for MCP and none for HTTP."""
+    `off` for none; left out, `mcp-session-id`."""
     credentials: frozenset[LowerHeader] = frozenset()
     """Headers and query parameters that look like credentials and may reach the tool, such as
     `cookie`; others are taken away, in a query refused."""

@@ -17,10 +17,12 @@ from sidecar.config.profiles import check_profile
 from sidecar.config.settings import Settings
 from sidecar.core.access import HTTP_READS
 from sidecar.core.catalogue import ScopeTemplate
-from sidecar.core.model import Access, Protocol, Scope
+from sidecar.core.model import Access, Binding, Protocol, Scope
 from sidecar.core.settle import Outgoing
 
 T = TypeVar("T")
+
+_NO_ORIGINS: Final = "asks for proofs (dpop), and dpop.origins does not say for which place"
 
 Misfit: TypeAlias = tuple[Loc, str]
 """Where, and what is wrong there."""
@@ -33,6 +35,8 @@ def check_settings(settings: Settings) -> Iterator[Misfit]:
     yield from _repeated(issuers, lambda one: one.issuer, "issuers", "issuer")
     for index, issuer in enumerate(issuers):
         yield from ((("issuers", index, *loc), text) for loc, text in check_profile(issuer))
+    yield from _actor_issuers(issuers)
+    yield from _proofs_for_anywhere(settings)
     largest = max(one.leeway for one in issuers)
     if settings.dpop.leeway is not None and settings.dpop.leeway > largest:
         # What a ledger that begins anew cannot know of, it refuses for the issuers' leeway only.
@@ -43,6 +47,31 @@ def check_settings(settings: Settings) -> Iterator[Misfit]:
         yield ("keys", "wait"), "must be less than limits.decision_timeout"
     yield from _unshared(settings)
     yield from _missing_extras(settings)
+
+
+def _actor_issuers(issuers: Sequence[IssuerSettings]) -> Iterator[Misfit]:
+    """Actors whom nobody could revoke: an entry names one issuer and one of its tenants."""
+    known = {issuer.issuer: issuer for issuer in issuers}
+    for index, issuer in enumerate(issuers):
+        loc = ("issuers", index, "actor_issuers")
+        for name in sorted(issuer.actor_issuers):
+            other = known.get(name)
+            if other is None or other is issuer:
+                yield loc, f"must not hold {name!r}, which is no other trusted issuer"
+            elif not issuer.tenants <= other.tenants:
+                yield loc, f"must not hold {name!r}, which may not speak for the same tenants"
+
+
+def _proofs_for_anywhere(settings: Settings) -> Iterator[Misfit]:
+    """A proof for another place, brought here with that place's name in Host, would be good."""
+    if settings.dpop.origins:
+        return
+    for index, issuer in enumerate(settings.issuers):
+        if Binding.DPOP in issuer.bind:
+            yield ("issuers", index, "bind"), _NO_ORIGINS
+    for name, tenant in settings.tenants.items():
+        if Binding.DPOP in tenant.bind:
+            yield ("tenants", name, "bind"), _NO_ORIGINS
 
 
 def _unknown_tenants(settings: Settings) -> Iterator[Misfit]:
@@ -83,6 +112,8 @@ def check_catalogue(catalogue: CatalogueFile, settings: Settings) -> Iterator[Mi
     """What is wrong with the catalogue file under these settings, its form being right."""
     yield from _repeated(catalogue.routes, lambda one: one.name, "routes", "name")
     for index, route in enumerate(catalogue.routes):
+        if Binding.DPOP in route.bind and not settings.dpop.origins:
+            yield ("routes", index, "bind"), _NO_ORIGINS
         for loc, message in (
             *_protocol_misfits(route, catalogue),
             *_tenant_misfits(route, settings.issuers),

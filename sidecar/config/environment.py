@@ -26,7 +26,7 @@ FAMILY: Final = "SCOPEGATE_"
 """What starts like this is meant for scopegate, rightly spelt or not."""
 PREFIX: Final = f"SCOPEGATE{DELIMITER}"
 
-_NO_SETTINGS: Final = frozenset({"SCOPEGATE_OPA"})
+_NO_SETTINGS: Final = frozenset({"SCOPEGATE_OPA", "SCOPEGATE_SPIRE_SERVER"})
 """Set for this project's own tests."""
 _OF_KUBERNETES: Final = re.compile(
     r"SCOPEGATE_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_.+)?)?)"

@@ -123,6 +123,8 @@ class IssuerSettings(StrictModel):
     """By exact `sub`: the scopes of those whose tokens carry none."""
     delegation: frozenset[Delegation] | None = None
     """The forms of delegation that its tokens may have."""
+    actor_issuers: frozenset[Exact] = frozenset()
+    """Other trusted issuers whose names its tokens may have for actors (`act.iss`)."""
     max_depth: Annotated[int, Field(ge=1, le=MAX_DEPTH)] = MAX_DEPTH
     """The most links of a delegation."""
     bind: frozenset[Binding] = frozenset()

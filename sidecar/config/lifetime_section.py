@@ -19,16 +19,30 @@ class AgeSettings(StrictModel):
     """Longest time from `iat` to `exp` of a token that may be used at all."""
 
 
+class InteractiveAgeSettings(AgeSettings):
+    """`risk: interactive`, somebody waits for it."""
+
+    max_age: Seconds | None = 900
+    """Longest time from `iat` to the call."""
+
+
+class HighAgeSettings(AgeSettings):
+    """`risk: high`, high privilege, or across a border of trust."""
+
+    max_age: Seconds | None = 300
+    """Longest time from `iat` to the call."""
+    max_lifetime: Seconds | None = 300
+    """Longest time from `iat` to `exp` of a token that may be used at all."""
+
+
 class LifetimeSettings(StrictModel):
     """How old a token may be, by a call's access and its operation's risk; the strictest holds."""
 
     read: AgeSettings = AgeSettings()
     sensitive: AgeSettings = AgeSettings()
     write: AgeSettings = AgeSettings()
-    interactive: AgeSettings = AgeSettings(max_age=900)
-    """`risk: interactive`, somebody waits for it."""
-    high: AgeSettings = AgeSettings(max_age=300, max_lifetime=300)
-    """`risk: high`, high privilege, or across a border of trust."""
+    interactive: InteractiveAgeSettings = InteractiveAgeSettings()
+    high: HighAgeSettings = HighAgeSettings()
     batch: AgeSettings = AgeSettings()
     """`risk: batch`, as long as its task takes; the token must name one."""
 

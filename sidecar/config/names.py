@@ -49,6 +49,14 @@ Origin = Annotated[
         "must be an origin in lower case: https://tools.example.com",
     ),
 ]
+SessionHeader = Annotated[
+    str,
+    Shown("header, or `off`"),
+    matching(
+        r"(?!(authorization|cookie|dpop|proxy-authorization)$)[a-z0-9!#$%&'*+.^_`|~-]{1,128}",
+        "must be a header in lower case, and none that holds a credential",
+    ),
+]
 LowerHeader = Annotated[
     str,
     Shown("header or parameter"),

@@ -5,6 +5,7 @@ One row each. ``docs/tokens.md`` shows them; ``tests/vectors/issuers`` holds a r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -16,6 +17,7 @@ from sidecar.core.delegation import Delegation
 from sidecar.core.profile import ClaimNames, IssuerProfile
 
 _SPIFFE: Final = "spiffe://"
+_DOMAIN: Final = re.compile(r"spiffe://[a-z0-9._-]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ def profile_of(issuer: IssuerSettings) -> IssuerProfile:
         scope_words=None if issuer.scopes is None else MappingProxyType(dict(issuer.scopes)),
         grants=None if issuer.grants is None else MappingProxyType(dict(issuer.grants)),
         delegation=preset.delegation if delegation is None else delegation,
+        actor_issuers=issuer.actor_issuers,
         max_depth=issuer.max_depth,
         bind=issuer.bind,
         policy_version=issuer.policy_version,
@@ -133,6 +136,8 @@ def check_profile(issuer: IssuerSettings) -> Iterator[tuple[Loc, str]]:
         yield ("grants",), "is required: the tokens carry no scopes"
     elif preset.wants == "scopes" and issuer.scopes is None and issuer.grants is None:
         yield ("scopes",), f"is required: {issuer.profile} has words of its own for scopes"
+    if issuer.issuer.startswith(_SPIFFE) and not _DOMAIN.fullmatch(issuer.issuer):
+        yield ("issuer",), "must be a whole trust domain, such as spiffe://example.org"
     if issuer.profile == "spiffe":
         if not profile.trust_domain:
             yield ("trust_domain",), "is required: issuer is no trust domain"

@@ -153,8 +153,8 @@ class StoreSettings(StrictModel):
     kind: Literal["memory", "redis"] = "memory"
     """Where used single-use tokens are kept: in this process, or in Redis for several sidecars."""
     single_use_capacity: Count = 100_000
-    """`memory`: single-use tokens in flight; one more is an outage of the store, never a forgotten
-    one."""
+    """`memory`: single-use tokens in flight, and as many proofs again; one more is refused as
+    `overloaded`, and none is forgotten for it."""
     single_use_per_agent: Count = 1000
     """Of them, for one agent."""
     verified_tokens: Count = 10_000

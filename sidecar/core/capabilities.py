@@ -13,7 +13,7 @@ import base64
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
@@ -25,6 +25,7 @@ from sidecar.core.reasons import Reason
 UNKNOWN: Final = "unknown"
 """What ``ports.Policy.revision`` says until it has been heard of."""
 
+_NOTHING: Final = "nothing that it names"
 _FORMAT: Final = 1
 """Raised whenever the meaning of a hash changes."""
 
@@ -103,6 +104,13 @@ def _facts(route: Route, kind: str, name: str, operation: Operation) -> dict[str
         "access": operation.access.value if operation.access else None,
         "risk": operation.risk.value if operation.risk else None,
         "single_use": operation.single_use or route.single_use,
+        "floor": route.access.value if route.access else None,
+        "tenant": route.tenant,
+        "bind": sorted(binding.value for binding in route.bind),
+        "rewrite": route.rewrite.value,
+        "forward_token": route.forward_token,
+        "session_header": route.session_header,
+        "credentials": sorted(route.credentials),
     }
 
 
@@ -125,27 +133,33 @@ def minted_for(
 ) -> Agent | Refused:
     """Compare what the token was minted for with what is loaded; return the agent with its marks.
 
-    ``revision`` is that of the loaded policy, ``UNKNOWN`` while an engine that is elsewhere has
-    not said: then nothing is compared to it, and the question to it decides. A token that does not
+    ``revision`` is what the policy engine said last that it has loaded, ``UNKNOWN`` while it has
+    not said: then nothing is compared to it. An engine that is elsewhere may have loaded another
+    one since, so that a required ``policy_version`` is for ``minted_under``. A token that does not
     say is refused where that is required, and gets no mark elsewhere. A mark is the reason's word.
-    Refused as ``STALE_POLICY`` or ``STALE_CAPABILITIES``.
+    Refused as ``STALE_CAPABILITIES``.
     """
     marks: list[str] = []
-    checks: tuple[tuple[Match, str, Callable[[], str], Reason], ...] = (
-        (issuer.policy_version, agent.policy_version, lambda: revision, Reason.STALE_POLICY),
-        (
-            issuer.capability_hash,
-            agent.capability_hash,
-            lambda: capabilities.of(agent.tenant, agent.scopes),
-            Reason.STALE_CAPABILITIES,
-        ),
+    version, tools = agent.policy_version, agent.capability_hash
+    if issuer.policy_version is Match.MARK and version and revision not in (version, UNKNOWN):
+        marks.append(Reason.STALE_POLICY.word)
+    told = issuer.capability_hash is Match.REQUIRE or (
+        issuer.capability_hash is Match.MARK and tools
     )
-    for match, said, ours, reason in checks:
-        if match is Match.OFF or (match is Match.MARK and not said):
-            continue
-        if ours() in (said, UNKNOWN):
-            continue
-        if match is Match.REQUIRE:
-            return Refused(reason, f"minted for {said or 'nothing that it names'}")
-        marks.append(reason.word)
+    if told and tools != capabilities.of(agent.tenant, agent.scopes):
+        if issuer.capability_hash is Match.REQUIRE:
+            return Refused(Reason.STALE_CAPABILITIES, f"minted for {tools or _NOTHING}")
+        marks.append(Reason.STALE_CAPABILITIES.word)
     return replace(agent, marks=(*agent.marks, *marks)) if marks else agent
+
+
+def minted_under(agent: Agent, issuer: IssuerProfile, revision: str) -> Refused | None:
+    """(7) Refuse a token that was minted under another policy than the one that has just ruled.
+
+    Only where the issuer requires agreement; a revision that nobody knows agrees with none.
+    Refused as ``STALE_POLICY``.
+    """
+    said = agent.policy_version
+    if issuer.policy_version is not Match.REQUIRE or (said == revision and said != UNKNOWN):
+        return None
+    return Refused(Reason.STALE_POLICY, f"minted for {said or _NOTHING}, ruled by {revision}")

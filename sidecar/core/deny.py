@@ -78,8 +78,10 @@ def keys_of(agent: Agent) -> tuple[DenyKey, ...]:
         keys.append(DenyKey(DenyKind.SESSION, *of, agent.session))
     if agent.kid:
         keys.append(DenyKey(DenyKind.KID, agent.issuer, "", agent.kid))
-    # A chain is named by its root: revoking it kills whatever was delegated below, and the root's
-    # own tokens, by either of its names.
-    roots = dict.fromkeys(above[:1] or own)
-    keys += [DenyKey(DenyKind.CHAIN, by, agent.tenant, name) for by, name in roots]
+    # Revoking a chain kills the tokens of whoever names it, by any of its names, and whatever was
+    # delegated below.
+    keys += [
+        DenyKey(DenyKind.CHAIN, by, agent.tenant, name)
+        for by, name in dict.fromkeys((*above, *own, holder))
+    ]
     return tuple(keys)

@@ -129,8 +129,8 @@ def _about_another(claims: JsonObject, request: Request, token: bytes, rules: Dp
     if claims.get("htm") != request.method:  # 8
         return "htm is another method"
     place = _place(claims.get("htu"))  # 9
-    here = _place(f"{request.scheme}://{request.host}{request.path}")
-    if place is None or here is None or place[1] != here[1]:
+    here, path = _place(f"{request.scheme}://{request.host}"), _place(f"http://h{request.path}")
+    if place is None or here is None or path is None or place[1] != path[1]:
         return "htu is another path, or no URL"
     if place[0] not in (rules.origins or {here[0]}):
         return "htu is another origin"

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from sidecar.core.model import Access, Agent, Call, Refused, Risk
 from sidecar.core.reasons import Reason
+
+_FROM_MILD_TO_STRICT: Final = (Access.READ, Access.SENSITIVE, Access.WRITE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class Lifetimes:
 def too_old(agent: Agent, call: Call, lifetimes: Lifetimes, *, now: float) -> Refused | None:
     """Refuse a token that is too old, or lives too long, for this call.
 
+    What holds for a milder access holds for a stricter one as well.
     ``now`` is in seconds since the epoch. Refused as ``TOKEN_TOO_OLD`` or ``LIFETIME_EXCEEDED``;
     as ``CLAIM_INVALID`` when a batch operation is called by a token without a task: such a token
     lives as long as its task, and no task would mean for ever.
@@ -42,7 +46,9 @@ def too_old(agent: Agent, call: Call, lifetimes: Lifetimes, *, now: float) -> Re
     if call.risk is Risk.BATCH and not agent.task:
         return Refused(Reason.CLAIM_INVALID, "a batch operation wants a token with a task")
     issued = agent.issued_at
-    for limit in (lifetimes.by_access.get(call.access), _of_risk(call, lifetimes)):
+    # Whoever makes a read look like a write does not get away from what holds for reads.
+    milder = _FROM_MILD_TO_STRICT[: _FROM_MILD_TO_STRICT.index(call.access) + 1]
+    for limit in (*map(lifetimes.by_access.get, milder), _of_risk(call, lifetimes)):
         if limit is None:
             continue
         age = None if issued is None else now - issued

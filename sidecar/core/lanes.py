@@ -15,7 +15,7 @@ from typing import Final
 
 from sidecar.core.access import http_access, is_graphql
 from sidecar.core.catalogue import Catalogue, Route
-from sidecar.core.model import Access, Dependency, Stance
+from sidecar.core.model import Access, Dependency, Risk, Stance
 from sidecar.core.stance import stance_of
 
 FORMAT: Final = 1
@@ -35,8 +35,9 @@ def may_be_open(route: Route, method: str) -> bool:
     """Whether requests of this method may pass when the sidecar is dead, behind Envoy's guard.
 
     Never for MCP, whose reads and writes are all POST and whose routes have no operations by
-    method; nor for what is single-use, since nobody would claim it; nor for GraphQL, whose GETs may
-    write.
+    method; nor for what is single-use, since nobody would claim it; nor for what is bound to its
+    caller, since nobody would compare; nor for what is of high risk; nor for GraphQL, whose GETs
+    may write.
     """
     operation = route.operation_for(method)
     return (
@@ -45,6 +46,7 @@ def may_be_open(route: Route, method: str) -> bool:
         and not (route.single_use or operation.single_use)
         and route.tenant is None
         and not route.bind
+        and operation.risk is not Risk.HIGH
         and not is_graphql(route.path)
         and _stance_when_dead(route, http_access(route, operation, method)) is Stance.OPEN
     )

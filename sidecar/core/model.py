@@ -471,6 +471,8 @@ class Pin:
     key: str
     holder: str
     """A digest of who."""
+    owner: str
+    """A digest that the quota counts by: issuer, tenant and agent."""
     until: float
     """Seconds since the epoch."""
     dependency: Dependency

@@ -29,6 +29,8 @@ SESSION_S: Final = 86_400.0
 """How long after its last use a session stays its agent's, in seconds."""
 PROOFS_PER_AGENT: Final = 10_000
 """Most DPoP proofs of one agent that may be remembered at once."""
+PINS_PER_AGENT: Final = 1_000
+"""Most sessions and tokens with a first peer that may be one agent's at once."""
 
 # MCP 2025-11-25, Session Management: visible ASCII only. No comma: it is how Envoy and proxies join
 # headers of one name, and a tool may read the first of what looks like one value here.
@@ -88,8 +90,10 @@ def _first_peer_pin(agent: Agent) -> Pin | Refused | None:
     if not agent.peer:
         return Refused(Reason.BINDING_REFUSED, "nobody says who the peer is")
     return Pin(
-        key=f"{{{digest('first_peer', agent.issuer, agent.jti)}}}:first-peer",
+        # With the tenant: two of one issuer may use the same jti, and neither locks the other out.
+        key=f"{{{digest('first_peer', agent.issuer, agent.tenant, agent.jti)}}}:first-peer",
         holder=digest(agent.peer),
+        owner=_owner(agent),
         until=agent.usable_until,
         dependency=Dependency.REPLAY_OF_SINGLE_USE_TOKEN,
         conflict=Conflict.ANOTHER_PEER,
@@ -109,12 +113,21 @@ def _session_pin(call: Call, agent: Agent, now: float) -> Pin | Refused | None:
         return Refused(Reason.SESSION_REFUSED, f"no single session in {call.session_header}")
     session = values[0].decode("ascii")
     return Pin(
-        key=f"{{{digest('session', call.audience, call.session_header, session)}}}:session",
-        holder=digest(agent.issuer, agent.tenant, agent.subject, agent.agent),
+        # Without audience and route: one server may be behind several, and a session is the same.
+        key=f"{{{digest('session', wanted, session)}}}:session",
+        holder=digest(
+            *(agent.issuer, agent.tenant, agent.subject, agent.agent),
+            *(agent.actor_issuer, agent.actor),
+        ),
+        owner=_owner(agent),
         until=now + SESSION_S,
         dependency=Dependency.REPLAY,
         conflict=Conflict.SESSION_OF_ANOTHER,
     )
+
+
+def _owner(agent: Agent) -> str:
+    return digest(agent.issuer, agent.tenant, agent.agent)
 
 
 def _folded(name: str) -> str:

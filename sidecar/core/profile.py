@@ -85,6 +85,8 @@ class IssuerProfile:
     """By exact ``sub``: scopes of those whose tokens carry none. None: scopes come by token."""
     delegation: frozenset[Delegation] = frozenset()
     """The forms of delegation that this issuer's tokens may have."""
+    actor_issuers: frozenset[str] = frozenset()
+    """Whose names, beside its own, this issuer's tokens may have for actors (``act.iss``)."""
     max_depth: int = MAX_DEPTH
     """The most links of a delegation."""
     bind: frozenset[Binding] = frozenset()

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sidecar.core.credentials import looks_like_credential
+from sidecar.core.credentials import is_credential_parameter, is_withheld
 from sidecar.core.model import Agent, Ancestor, Call, Question, Request, ToolCall
 
 CONTRACT_VERSION: Final = 1
@@ -88,7 +88,8 @@ def _ancestor(ancestor: Ancestor, agent: Agent) -> dict[str, Any]:
 def _request(request: Request, access: str) -> dict[str, Any]:
     query: dict[str, list[str]] = {}
     for name, value in request.query:
-        query.setdefault(name, []).append(value)
+        if not is_credential_parameter(name):  # listed by the route, or refused
+            query.setdefault(name, []).append(value)
     return {
         "id": request.id,
         "method": request.method,
@@ -101,7 +102,7 @@ def _request(request: Request, access: str) -> dict[str, Any]:
             name: [value.decode("utf-8", "backslashreplace") for value in values]
             for name, values in request.headers.items()
             # pseudo headers are members of the request
-            if name[:1] != ":" and not looks_like_credential(name)
+            if name[:1] != ":" and not is_withheld(name)
         },
         "access": access,
         "body_bytes": len(request.body),

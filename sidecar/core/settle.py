@@ -8,10 +8,9 @@ stands in both lists. What cannot be rewritten with certainty is refused, not fo
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from sidecar.core.credentials import second_credentials
 from sidecar.core.model import (
     Action,
     Agent,
@@ -77,17 +76,26 @@ def settle(
             return _pass(ruling, call, agent, outgoing, decision_id)
 
 
+def withhold(decision: Decision, names: Iterable[str]) -> Decision:
+    """Take these headers of the client's away as well, where a call passes.
+
+    One that the decision sets is not the client's any more.
+    """
+    if not isinstance(decision, Allowed):
+        return decision
+    ours = {name for name, _ in decision.set_headers}
+    removed = {*decision.remove_headers, *names} - ours
+    return replace(decision, remove_headers=tuple(sorted(removed)))
+
+
 def _pass(
     ruling: Ruling, call: Call, agent: Agent, outgoing: Outgoing, decision_id: str
 ) -> Decision:
     foreign = [name for name, _ in ruling.headers if name not in outgoing.policy_headers]
     if foreign:
         return Refused(Reason.POLICY_ERROR, f"ruling sets the header {foreign[0]!r}")
-    second = second_credentials(call)  # core/credentials
-    if isinstance(second, Refused):
-        return second
     headers = dict(ruling.headers)
-    removed = {*outgoing.policy_headers, *second}
+    removed = set(outgoing.policy_headers)
     query = _redacted_query(call.request, _of(ruling.redact, "query"))
     if isinstance(query, Refused):
         return query

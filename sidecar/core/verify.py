@@ -19,6 +19,8 @@ from sidecar.core.reasons import Reason
 from sidecar.core.scope import scopes_of
 from sidecar.core.spiffe import trust_domain_of
 
+_DIGEST: Final = "sha256:"
+
 # Keycloak puts a token's kind into its payload; any other word there is no access token.
 _ACCESS_KINDS: Final = frozenset({"", "bearer", "dpop", "jwt"})
 # Members that only other tokens have: security events and logout tokens (RFC 8417), ID tokens
@@ -94,6 +96,8 @@ def admit(
 def _agent(
     signed: SignedClaims, issuer: IssuerProfile, scopes: tuple[Scope, ...], descent: Ancestry
 ) -> Agent | Refused:
+    if foreign := _foreign(descent, signed.claims, issuer):  # 4.12
+        return foreign
     confirmation = confirmation_of(signed.claims)  # 4.13
     if isinstance(confirmation, Refused):
         return confirmation
@@ -103,14 +107,12 @@ def _agent(
         issuer=issuer.issuer,
         tenant=_tenant_of(claims, issuer),
         subject=claims["sub"],
-        # A foreign issuer's name for the actor could be one of this issuer's agents'.
-        agent=claim_of(claims, names.agent, "" if descent.actor_issuer else descent.actor)
-        or claims["sub"],
+        agent=claim_of(claims, names.agent, descent.actor),
         task=claim_of(claims, names.task, ""),
         session=claim_of(claims, names.session, ""),
         scopes=scopes,
         # What was signed is the name of a token that has none.
-        jti=claims.get("jti") or f"sha256:{signed.digest.hex()}",
+        jti=claims.get("jti") or f"{_DIGEST}{signed.digest.hex()}",
         kid=signed.key.kid,
         issued_at=float(claims["iat"]),
         expires_at=ends,
@@ -123,6 +125,17 @@ def _agent(
         policy_version=claims.get("policy_version", ""),
         capability_hash=claims.get("capability_hash", ""),
     )
+
+
+def _foreign(descent: Ancestry, claims: JsonObject, issuer: IssuerProfile) -> Refused | None:
+    """Refuse names that are not this issuer's to give, or that nobody could revoke."""
+    issuers = {descent.actor_issuer, *(ancestor.issuer for ancestor in descent.ancestors)}
+    if issuers - {""} - issuer.actor_issuers:
+        return Refused(Reason.DELEGATION_REFUSED, "act.iss may not name an actor here")
+    # Without a claim for the agent, another issuer's name would be taken for one of ours.
+    if descent.actor_issuer and not claim_of(claims, issuer.claims.agent, ""):
+        return Refused(Reason.DELEGATION_REFUSED, "a foreign actor, and no agent claim")
+    return None
 
 
 def _origin(signed: SignedClaims, issuer: IssuerProfile) -> Refused | None:
@@ -186,6 +199,9 @@ def _texts(claims: JsonObject, issuer: IssuerProfile) -> Refused | None:
     for name in read:
         if not is_text(claim_of(claims, name, TEXT)):
             return Refused(Reason.CLAIM_INVALID, name)
+    # Where a token may go without a jti, its digest is one: no other token may be called so.
+    if "jti" not in issuer.required and claims.get("jti", "").startswith(_DIGEST):
+        return Refused(Reason.CLAIM_INVALID, "jti")
     if issuer.trust_domain and trust_domain_of(claims["sub"]) != issuer.trust_domain:
         return Refused(Reason.CLAIM_INVALID, f"sub is not in {issuer.trust_domain}")
     return None

@@ -21,6 +21,8 @@ from sidecar.core.compact import encode_base64url
 
 MAX_BYTES: Final = 16 * 1024
 MAX_ELEMENTS: Final = 16
+MAX_PAIRS: Final = 256
+"""In all elements together: each takes longer to read than to send."""
 
 # Keys ignore case. Only quoted values may hold what separates, or a space; Envoy writes subjects as
 # RFC 2253 has them, where a backslash stands before the character that it takes the meaning from.
@@ -46,19 +48,21 @@ class Element:
 def parse(values: Sequence[bytes]) -> tuple[Element, ...]:
     """Read the header's values, joined in their order: the nearest proxy's element comes last.
 
-    Nothing when any part is malformed, or beyond ``MAX_BYTES`` or ``MAX_ELEMENTS``. Never raises.
+    Nothing when any part is malformed, or beyond ``MAX_BYTES``, ``MAX_ELEMENTS`` or ``MAX_PAIRS``.
+    Never raises.
     """
     raw = b",".join(values)
     if len(raw) > MAX_BYTES:
         return ()
     elements: list[Element] = []
     pairs: list[tuple[bytes, bytes]] = []
-    position, end = 0, b";"
+    position, end, left = 0, b";", MAX_PAIRS
     while end:
         match = _PAIR.match(raw, position)
         # To readers who know no escape but the one of a quote, such a value goes on.
-        if match is None or (match["quoted"] or b"").endswith(b"\\"):
+        if match is None or (match["quoted"] or b"").endswith(b"\\") or not left:
             return ()
+        left -= 1
         position, end = match.end(), match["end"]
         pairs.append((match["key"].lower(), match["quoted"] or match["plain"] or b""))
         if end == b";":

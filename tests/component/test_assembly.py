@@ -37,6 +37,7 @@ SHOWN_ELSEWHERE = {
     *("version", "policy.engine", "stores.kind", "replicas"),
     *("deny_list.source", "deny_list.feed", "deny_list.stale_after"),
     *(f"issuers.{key}" for key in ("profile", "audience", "single_audience", "max_depth", "bind")),
+    "issuers.actor_issuers",
     *(f"issuers.{key}" for key in ("policy_version", "capability_hash", "jwks.hosts")),
     "tenants",
 }

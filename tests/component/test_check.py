@@ -35,9 +35,9 @@ from tests.gate import (
     SkewedKeys,
     ask,
     check,
-    full_ledger,
     listening,
     mcp,
+    silent_ledger,
     unreachable_keys,
     unreachable_policy,
 )
@@ -164,7 +164,7 @@ CASES = {
     Reason.CLOCK_SKEWED: Case(check(), {"keys": SkewedKeys()}),
     Reason.DENY_LIST_UNAVAILABLE: Case(check("PUT"), {"deny_list": StaleDenyList()}),
     Reason.POLICY_UNAVAILABLE: Case(check("PUT"), {"policy": unreachable_policy()}),
-    Reason.REPLAY_UNAVAILABLE: Case(check(single_use=True), {"ledger": full_ledger()}),
+    Reason.REPLAY_UNAVAILABLE: Case(check(single_use=True), {"ledger": silent_ledger()}),
     Reason.INTERNAL_ERROR: Case(check(), {"policy": BrokenPolicy(Panic())}),
 }
 
@@ -241,10 +241,10 @@ PARTS: dict[Dependency, dict[str, Any]] = {
     Dependency.DENY_LIST_NEVER_LOADED: {"deny_list": UnloadedDenyList()},
     Dependency.POLICY: {"policy": unreachable_policy()},
     Dependency.REPLAY: {
-        "ledger": full_ledger(),
+        "ledger": silent_ledger(),
         "policy": FakePolicy(ALLOW_ONCE),
     },
-    Dependency.REPLAY_OF_SINGLE_USE_TOKEN: {"ledger": full_ledger()},
+    Dependency.REPLAY_OF_SINGLE_USE_TOKEN: {"ledger": silent_ledger()},
 }
 
 

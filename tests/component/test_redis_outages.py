@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import pytest
 from redis.asyncio import Redis
 
-from sidecar.adapters import redis_ledger
+from sidecar.adapters import redis_trips
 from sidecar.adapters.redis_link import RedisTarget
 from sidecar.adapters.redis_script import Answer, Found, Visit, facts_of
 from sidecar.core.model import Claim, Conflict, Dependency, Unavailable
@@ -133,7 +133,7 @@ async def test_commit_hears_at_once_when_the_ledger_closes(server: RedisServer) 
         server.cont()
 
 
-@pytest.mark.parametrize("where", ["redis_health", "redis_ledger"])
+@pytest.mark.parametrize("where", ["redis_health", "redis_trips"])
 async def test_close_ends_when_a_cancellation_is_lost(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -337,8 +337,8 @@ async def test_commit_drops_its_connection_when_it_leads_to_a_replica(
         dropped.append(redis)
 
     async with sidecar(server.target) as one:
-        monkeypatch.setattr("sidecar.adapters.redis_ledger.visit_all", not_master)
-        monkeypatch.setattr("sidecar.adapters.redis_ledger.forget_node", drop)
+        monkeypatch.setattr("sidecar.adapters.redis_trips.visit_all", not_master)
+        monkeypatch.setattr("sidecar.adapters.redis_trips.forget_node", drop)
         with pytest.raises(Unavailable, match="redis is a replica"):
             await one.use(token("j"))
         await eventually(lambda: bool(dropped), "the connection was dropped")
@@ -395,7 +395,7 @@ async def test_commit_is_overloaded_when_redis_answers_others(
     """A look that is answered while a commit waits shows that Redis is not the silent one."""
     async with sidecar(server.target) as one:
         await one.reached()
-        monkeypatch.setattr(redis_ledger, "visit_all", no_answer)
+        monkeypatch.setattr(redis_trips, "visit_all", no_answer)
 
         assert await one.said(token("j1"), wait=0.6) == Conflict.OVERLOADED.value
 
@@ -406,7 +406,7 @@ async def test_commit_is_overloaded_when_this_process_woke_up_late(
     """Who keeps the process busy does not make an outage of it, which would open reads."""
     async with sidecar(server.target) as one:
         await one.reached()
-        monkeypatch.setattr(redis_ledger, "visit_all", no_answer)
+        monkeypatch.setattr(redis_trips, "visit_all", no_answer)
         monkeypatch.setattr(one.ledger._watch, "doubt", lambda: None)
         loop = asyncio.get_running_loop()
         loop.call_later(0.05, time.sleep, 0.3)

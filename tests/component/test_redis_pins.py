@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from sidecar.adapters.redis_script import TOLERANCE_S
 from sidecar.core.model import Claim, Conflict, Dependency, Effects, Pin, Unavailable
@@ -25,10 +26,12 @@ async def server(tmp_path: Path) -> AsyncIterator[RedisServer]:
         yield running
 
 
-def pin(key: str, holder: str, *, until: float = LIFE_S) -> Pin:
+def pin(
+    key: str, holder: str, *, owner: str = "o", until: float = LIFE_S, row: Dependency = ROW
+) -> Pin:
     """A pin that ends so many seconds from now."""
     end = time.time() + until
-    return Pin(f"{{{key}}}:session", holder, end, ROW, Conflict.SESSION_OF_ANOTHER)
+    return Pin(f"{{{key}}}:session", holder, owner, end, row, Conflict.SESSION_OF_ANOTHER)
 
 
 async def commit(
@@ -142,7 +145,88 @@ async def test_commits_keep_pins_apart_from_the_claims_beside_them(server: Redis
             assert answer is (free if n % 3 else Conflict.SESSION_OF_ANOTHER)
 
 
+# --- too many, or too much ----------------------------------------------------------------------
+
+
+async def test_pin_is_its_holders_when_another_sidecar_counted_it(server: RedisServer) -> None:
+    """A full quota takes no session away that the agent has, by whatever sidecar it got it."""
+    async with (
+        sidecar(server.target, pins_per_owner=1) as one,
+        sidecar(server.target, pins_per_owner=1) as other,
+    ):
+        await hold(one, pin("s", "a"))
+        await hold(other, pin("t", "a"))
+
+        assert await hold(other, pin("s", "a")) is None
+        assert await hold(one, pin("t", "a")) is None
+        assert await hold(one, pin("u", "a")) is Conflict.QUOTA
+        assert await server.ask("EXISTS", "{u}:session") == 0
+
+
+async def test_pin_counts_when_its_owner_hangs_up_before_the_answer(server: RedisServer) -> None:
+    """Redis may hold it: who never waits would have as many as it likes."""
+    async with sidecar(server.target, pins_per_owner=1) as one:
+        server.stop()
+        asking = asyncio.create_task(hold(one, pin("s", "a")))
+        await asyncio.sleep(0.05)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        server.cont()
+        await one.reached()
+
+        assert await hold(one, pin("t", "a")) is Conflict.QUOTA
+        assert await hold(one, pin("s", "a")) is None
+
+
+async def test_commit_is_overloaded_when_redis_is_full_and_forgot_the_scripts(
+    server: RedisServer,
+) -> None:
+    """Loading them again needs memory, too; the log says once why everybody is refused."""
+    with capture_logs() as logs:
+        async with sidecar(server.target) as one:
+            await server.ask("CONFIG", "SET", "maxmemory", 1)
+            await server.ask("SCRIPT", "FLUSH")
+            for n in range(3):
+                assert await hold(one, pin(f"s{n}", "a")) is Conflict.OVERLOADED
+                assert await one.use(token(f"j{n}")) is Conflict.OVERLOADED
+            assert one.ledger.reachable
+
+    full = [line for line in logs if line["event"] == "replay_store_full"]
+    assert [(line["room"], line["log_level"]) for line in full] == [("redis", "warning")]
+
+
 # --- silence ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", [Dependency.REPLAY, Dependency.REPLAY_OF_SINGLE_USE_TOKEN])
+async def test_pin_that_cannot_be_held_hides_no_claim_and_no_other_pin(
+    server: RedisServer, row: Dependency
+) -> None:
+    """Where an outage is open, a used token and a stolen session would ride along with it."""
+    async with sidecar(server.target) as one:
+        await commit(one, (pin("s", "a"),), token("j"))
+        await server.ask("CONFIG", "SET", "min-replicas-to-write", 1)
+
+        unknown = pin("t", "a", row=row)
+        assert await hold(one, unknown, pin("s", "b")) is Conflict.SESSION_OF_ANOTHER
+        assert await commit(one, (unknown,), token("j")) is Conflict.CLAIMED_BEFORE
+        with pytest.raises(Unavailable) as outage:
+            await hold(one, unknown)
+        assert outage.value.dependency is row
+
+
+@pytest.mark.parametrize("turned", [False, True])
+async def test_outage_is_closed_when_anything_of_the_commit_is(
+    server: RedisServer, *, turned: bool
+) -> None:
+    """Else a read would pass for want of its session, and its single-use token unclaimed."""
+    async with sidecar(server.target) as one:
+        await server.ask("CONFIG", "SET", "min-replicas-to-write", 1)
+        rows = (Dependency.REPLAY, ROW)
+        claim = replace(token("j"), dependency=rows[not turned])
+        with pytest.raises(Unavailable) as outage:
+            await commit(one, (pin("s", "a", row=rows[turned]),), claim)
+        assert outage.value.dependency is ROW
 
 
 @pytest.mark.parametrize("claims", [(), ("j",)])

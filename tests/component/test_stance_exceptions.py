@@ -36,7 +36,7 @@ from tests.gate import (
     Gate,
     SkewedKeys,
     check,
-    full_ledger,
+    silent_ledger,
     unreachable_keys,
     unreachable_policy,
 )
@@ -83,10 +83,10 @@ PARTS: Final[dict[Dependency, dict[str, Any]]] = {
     Dependency.DENY_LIST_NEVER_LOADED: {"deny_list": UnloadedDenyList()},
     Dependency.POLICY: {"policy": unreachable_policy()},
     Dependency.REPLAY: {
-        "ledger": full_ledger(),
+        "ledger": silent_ledger(),
         "policy": FakePolicy('{"action": "allow", "single_use": true}'),
     },
-    Dependency.REPLAY_OF_SINGLE_USE_TOKEN: {"ledger": full_ledger()},
+    Dependency.REPLAY_OF_SINGLE_USE_TOKEN: {"ledger": silent_ledger()},
 }
 CELLS: Final = [cell for cell in STANCE if cell[0] is not Dependency.SIDECAR]
 

@@ -85,6 +85,7 @@ SETTINGS = f"""\
 version: 1
 catalogue: catalogue.yaml
 policy: {{paths: [policies]}}
+dpop: {{origins: ["https://orders.test"]}}
 lifetimes:
   high: {{max_age: 60, max_lifetime: 400}}
 issuers:

@@ -151,6 +151,8 @@ CHILD = make_agent(
         (DenyKind.TASK, "task-1"),
         (DenyKind.SESSION, "s-1"),
         (DenyKind.CHAIN, "root"),
+        (DenyKind.CHAIN, "middle"),
+        (DenyKind.CHAIN, "child"),
         (DenyKind.KID, "key-1"),
     ],
 )
@@ -168,7 +170,7 @@ def test_find_names_the_entry_for_every_kind(
         entry(DenyKind.TASK, "task-1", issuer="https://other.example"),
         entry(DenyKind.TASK, "task-2"),
         entry(DenyKind.AGENT, "task-1"),
-        entry(DenyKind.CHAIN, "middle"),
+        entry(DenyKind.CHAIN, "task-1"),
     ],
 )
 def test_find_leaves_others_alone(holding: Holding, find: Find, other: DenyEntry) -> None:

@@ -14,7 +14,8 @@ import pytest
 from sidecar.adapters.memory_ledger import MemoryLedger
 from sidecar.adapters.redis_ledger import RedisLedger
 from sidecar.clock import SystemClock
-from sidecar.core.model import Claim, Conflict, Dependency, Effects, Pin, Unavailable
+from sidecar.core.model import Claim, Conflict, Dependency, Effects, Pin
+from sidecar.core.pins import PINS_PER_AGENT
 from sidecar.ports import Ledger
 from tests.redis_server import RedisServer, asking, eventually
 from tests.values import NOW
@@ -34,8 +35,11 @@ class World(ABC):
         """The time, in seconds since the epoch."""
 
     @abstractmethod
-    async def ledger(self, *, per_owner: int = 1000) -> Ledger:
-        """Make a ledger that has heard of every token since ``MADE`` and before."""
+    async def ledger(self, *, per_owner: int = 1000, pins: int = PINS_PER_AGENT) -> Ledger:
+        """Make a ledger that has heard of every token since ``MADE`` and before.
+
+        ``pins``: most live ones of one owner.
+        """
 
     @abstractmethod
     async def pass_time(self, seconds: float) -> None:
@@ -44,6 +48,10 @@ class World(ABC):
     @abstractmethod
     async def fill(self, ledger: Ledger) -> None:
         """Leave no room for another claim, or another pin."""
+
+    @abstractmethod
+    async def make_room(self, ledger: Ledger) -> None:
+        """Let there be some again."""
 
     @abstractmethod
     async def lose(self, ledger: Ledger) -> Ledger:
@@ -57,16 +65,23 @@ class MemoryWorld(World):
     def now(self) -> float:
         return self._now
 
-    async def ledger(self, *, per_owner: int = 1000) -> Ledger:
-        return MemoryLedger(capacity=1000, per_owner=per_owner, since=self._now + 2 * MADE)
+    async def ledger(self, *, per_owner: int = 1000, pins: int = PINS_PER_AGENT) -> Ledger:
+        return MemoryLedger(
+            capacity=1000, per_owner=per_owner, since=self._now + 2 * MADE, pins_per_owner=pins
+        )
 
     async def pass_time(self, seconds: float) -> None:
         self._now += seconds
 
     async def fill(self, ledger: Ledger) -> None:
         assert isinstance(ledger, MemoryLedger)
-        ledger._capacity = len(ledger)
-        ledger._pins_capacity = len(ledger._pins)
+        for room in (ledger._tokens, ledger._others, ledger._pins):
+            room.capacity = len(room)
+
+    async def make_room(self, ledger: Ledger) -> None:
+        assert isinstance(ledger, MemoryLedger)
+        for room in (ledger._tokens, ledger._others, ledger._pins):
+            room.capacity = 1000
 
     async def lose(self, ledger: Ledger) -> Ledger:
         del ledger
@@ -81,11 +96,17 @@ class RedisWorld(World):
     def now(self) -> float:
         return time.time()
 
-    async def ledger(self, *, per_owner: int = 1000) -> Ledger:
+    async def ledger(self, *, per_owner: int = 1000, pins: int = PINS_PER_AGENT) -> Ledger:
         redis = await self._stack.enter_async_context(asking(self._server.target))
         # A negative distance: this Redis knows of everything that was used in the last seconds.
         ledger = RedisLedger(
-            redis=redis, per_owner=per_owner, tags=["{t}"], clock=SystemClock(), ahead=2 * MADE
+            redis=redis,
+            per_owner=per_owner,
+            tags=["{t}"],
+            clock=SystemClock(),
+            ahead=2 * MADE,
+            waiting=2000,
+            pins_per_owner=pins,
         )
         self._stack.push_async_callback(ledger.close)
         await ledger.start()
@@ -97,6 +118,10 @@ class RedisWorld(World):
     async def fill(self, ledger: Ledger) -> None:
         del ledger
         await self._server.ask("CONFIG", "SET", "maxmemory", 1)
+
+    async def make_room(self, ledger: Ledger) -> None:
+        del ledger
+        await self._server.ask("CONFIG", "SET", "maxmemory", 0)
 
     async def lose(self, ledger: Ledger) -> Ledger:
         assert isinstance(ledger, RedisLedger)
@@ -143,12 +168,14 @@ class Teller:
         key: str,
         holder: str,
         *,
+        owner: str = "o",
         until: float = LATER,
         row: Dependency = Dependency.REPLAY,
         conflict: Conflict = Conflict.SESSION_OF_ANOTHER,
     ) -> Pin:
         """``until`` is seconds from now; the key has a hash tag of its own."""
-        return Pin(f"{{{key}}}:session", holder, self.world.now() + until, row, conflict)
+        end = self.world.now() + until
+        return Pin(f"{{{key}}}:session", holder, owner, end, row, conflict)
 
     async def commit(self, *effects: Claim | Pin) -> Conflict | None:
         claims = tuple(one for one in effects if isinstance(one, Claim))
@@ -282,29 +309,27 @@ async def test_commit_says_claimed_before_when_the_quota_is_full_too(world: Worl
 
 
 async def test_commit_never_forgets_a_live_claim_to_make_room(gate: Teller) -> None:
-    """A full ledger is an outage; the claims in it still hold."""
+    """A full ledger takes no other; the claims in it still hold."""
     await gate.commit(gate.claim("a", owner="1"))
     await gate.commit(gate.claim("b", owner="2"))
     await gate.world.fill(gate.ledger)
 
-    with pytest.raises(Unavailable) as outage:
-        await gate.commit(gate.claim("c", owner="3"))
-    assert outage.value.dependency is Dependency.REPLAY
+    assert await gate.commit(gate.claim("c", owner="3")) is Conflict.OVERLOADED
     assert await gate.commit(gate.claim("a")) is Conflict.CLAIMED_BEFORE
 
 
 @pytest.mark.parametrize("row", [Dependency.REPLAY, Dependency.REPLAY_OF_SINGLE_USE_TOKEN])
-@pytest.mark.parametrize("turned", [False, True])
-async def test_commit_names_the_strictest_row(
-    gate: Teller, row: Dependency, *, turned: bool
+@pytest.mark.parametrize("quota", [None, 9])
+async def test_commit_is_overloaded_when_there_is_no_room(
+    gate: Teller, row: Dependency, quota: int | None
 ) -> None:
-    """What its silence means is the claim's own: a single-use token passes during no outage."""
+    """Callers fill it: that is a refusal, and never an outage, which would let reads pass."""
     await gate.world.fill(gate.ledger)
+    claim = gate.claim("a", row=row, quota=quota)
 
-    claims = (gate.claim("a", row=row), gate.claim("b"))
-    with pytest.raises(Unavailable) as outage:
-        await gate.commit(*(reversed(claims) if turned else claims))
-    assert outage.value.dependency is row
+    assert await gate.commit(claim) is Conflict.OVERLOADED
+    await gate.world.make_room(gate.ledger)
+    assert await gate.commit(claim) is None
 
 
 @pytest.mark.parametrize("issued", [-0.5, MADE, None])
@@ -403,38 +428,83 @@ async def test_pins_stay_held_when_a_claim_is_refused(gate: Teller) -> None:
 
 
 async def test_pin_is_never_forgotten_to_make_room(gate: Teller) -> None:
-    """A full ledger is an outage for what is new; what is held stays its holder's."""
+    """A full ledger takes none that is new; what is held stays its holder's."""
     await gate.commit(gate.pin("s", "a"))
     await gate.world.fill(gate.ledger)
 
-    with pytest.raises(Unavailable) as outage:
-        await gate.commit(gate.pin("t", "a"))
-    assert outage.value.dependency is Dependency.REPLAY
+    assert await gate.commit(gate.pin("t", "a")) is Conflict.OVERLOADED
     assert await gate.commit(gate.pin("s", "b")) is Conflict.SESSION_OF_ANOTHER
     assert await gate.commit(gate.pin("s", "a")) is None
 
 
 @pytest.mark.parametrize("row", [Dependency.REPLAY, Dependency.REPLAY_OF_SINGLE_USE_TOKEN])
-async def test_pin_without_room_hides_no_claim_and_no_other_pin(
-    gate: Teller, row: Dependency
-) -> None:
-    """Where an outage is open, a used token and a stolen session would ride along with it."""
-    await gate.commit(gate.pin("s", "a"), gate.claim("j"))
+async def test_claim_stays_free_when_a_pin_has_no_room(gate: Teller, row: Dependency) -> None:
+    """A refusal burns no token, and is no outage whatever the pin is for."""
     await gate.world.fill(gate.ledger)
 
-    unknown = gate.pin("t", "a", row=row)
-    assert await gate.commit(unknown, gate.pin("s", "b")) is Conflict.SESSION_OF_ANOTHER
-    assert await gate.commit(unknown, gate.claim("j")) is Conflict.CLAIMED_BEFORE
-    with pytest.raises(Unavailable) as outage:
-        await gate.commit(unknown, gate.claim("k"))
-    assert outage.value.dependency is row
+    effects = (gate.pin("s", "a", row=row), gate.claim("j"))
+    assert await gate.commit(*effects) is Conflict.OVERLOADED
+    await gate.world.make_room(gate.ledger)
+    assert await gate.commit(gate.pin("s", "b"), gate.claim("j")) is None
 
 
-async def test_pins_outage_is_closed_when_a_claim_of_the_commit_is(gate: Teller) -> None:
-    """Else a read would pass for want of its session, and its single-use token unclaimed."""
-    await gate.world.fill(gate.ledger)
+# --- the quota of pins --------------------------------------------------------------------------
 
-    claim = gate.claim("j", row=Dependency.REPLAY_OF_SINGLE_USE_TOKEN)
-    with pytest.raises(Unavailable) as outage:
-        await gate.commit(gate.pin("s", "a"), claim)
-    assert outage.value.dependency is Dependency.REPLAY_OF_SINGLE_USE_TOKEN
+
+async def test_pin_is_refused_over_its_owners_quota(world: World) -> None:
+    """One agent's flood of sessions is its own refusal, and nobody else's."""
+    gate = Teller(world, await world.ledger(pins=2))
+    for key in ("s", "t"):
+        assert await gate.commit(gate.pin(key, "a")) is None
+
+    assert await gate.commit(gate.pin("u", "a")) is Conflict.QUOTA
+    assert await gate.commit(gate.pin("u", "b", owner="other")) is None
+
+
+async def test_pin_costs_nothing_new_when_its_owner_holds_it(world: World) -> None:
+    """However often the sessions are used that there are; the quota stays as it was."""
+    gate = Teller(world, await world.ledger(pins=2))
+    for until in (60.0, 120.0, 30.0):
+        for key in ("s", "t"):
+            assert await gate.commit(gate.pin(key, "a", until=until)) is None
+
+    assert await gate.commit(gate.pin("u", "a")) is Conflict.QUOTA
+
+
+async def test_pin_is_anothers_when_the_quota_is_full_too(world: World) -> None:
+    """A stolen session is named as one."""
+    gate = Teller(world, await world.ledger(pins=1))
+    await gate.commit(gate.pin("s", "a", owner="1"))
+    await gate.commit(gate.pin("t", "b", owner="2"))
+
+    assert await gate.commit(gate.pin("s", "b", owner="2")) is Conflict.SESSION_OF_ANOTHER
+
+
+async def test_pins_quota_is_free_when_pins_end(world: World) -> None:
+    """What has ended counts no more; what was made to last longer does."""
+    gate = Teller(world, await world.ledger(pins=2))
+    await gate.commit(gate.pin("s", "a", until=SOON))
+    await gate.commit(gate.pin("t", "a", until=SOON))
+    await gate.commit(gate.pin("t", "a", until=LATER))
+    assert await gate.commit(gate.pin("u", "a")) is Conflict.QUOTA
+    await world.pass_time(SOON)
+
+    assert await gate.commit(gate.pin("u", "a")) is None
+    assert await gate.commit(gate.pin("v", "a")) is Conflict.QUOTA
+
+
+async def test_claim_and_pin_stay_free_when_the_quota_of_pins_is_full(world: World) -> None:
+    """Who has too many burns no token, and what was refused is anybody's."""
+    gate = Teller(world, await world.ledger(pins=1))
+    await gate.commit(gate.pin("s", "a"))
+
+    assert await gate.commit(gate.pin("t", "a"), gate.claim("j")) is Conflict.QUOTA
+    assert await gate.commit(gate.pin("t", "b", owner="other"), gate.claim("j")) is None
+
+
+async def test_pins_quota_is_a_thousand_when_nobody_says_otherwise(gate: Teller) -> None:
+    """What a sidecar is made with."""
+    pins = [gate.pin(f"s{n}", "a") for n in range(1001)]
+    answers = await asyncio.gather(*map(gate.commit, pins))
+
+    assert answers == [None] * 1000 + [Conflict.QUOTA]

@@ -28,10 +28,21 @@ def read_document() -> dict[str, Any]:
 
 
 def parse_bootstrap(document: dict[str, Any]) -> Bootstrap:
+    document = _typed(document)
     for url in {value for key, value in members(document) if key == "@type"}:
         # A type is known to the reader once its module is imported.
         importlib.import_module(f"{_PACKAGE}.{url.rpartition('/')[2].rpartition('.')[0]}")
     return Bootstrap.from_dict(document)
+
+
+def _typed(node: Any) -> Any:
+    """Leave out what has no type, which the reader wants of each: a route's ``config: {}``.
+
+    A ``FilterConfig`` has it where it turns a filter on and says nothing more.
+    """
+    if isinstance(node, dict):
+        return {key: _typed(value) for key, value in node.items() if (key, value) != ("config", {})}
+    return [_typed(item) for item in node] if isinstance(node, list) else node
 
 
 def members(node: Any) -> Iterator[tuple[str, Any]]:

@@ -16,6 +16,18 @@ from tests.tokens import base64url
 
 TRUST_DOMAIN: Final = "spiffe://agents.example"
 
+_SIGNS_ONLY: Final = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=False,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -53,6 +65,8 @@ class Workloads(Authority):
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
                 critical=False,
             )
+            # Envoy's SPIFFE validator refuses a certificate without it (X509-SVID, section 4.3).
+            .add_extension(_SIGNS_ONLY, critical=True)
             .sign(self._key, hashes.SHA256())
         )
         pem = self._folder / f"{self._name}-{name}.pem"

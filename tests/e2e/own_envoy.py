@@ -5,7 +5,6 @@ Everything that a test does not ask for stays as it is in the file. Ports are En
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import json
 from collections.abc import Iterable, Mapping
@@ -19,7 +18,10 @@ from examples.demo.program import Program
 from sidecar.core.catalogue import Catalogue, Route
 from sidecar.core.lanes import Lane, lane_digest, lanes_of
 from tests.e2e.envoy_file import read_document
-from tests.e2e.mtls import Identity
+from tests.e2e.mtls import TRUST_DOMAIN, Identity
+
+BEHIND_A_HOP: Final = "x-forwarded-[^c].*"
+"""What is still removed first where ``x-forwarded-client-cert`` is to be heard."""
 
 _TLS: Final = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
 
@@ -37,8 +39,12 @@ class Door:
     """``forward_client_cert_details``."""
     told: Mapping[str, bool] = field(default_factory=dict)
     """``set_current_client_cert_details``."""
-    forwarded_passes: bool = False
-    """The early removal of ``x-forwarded-`` is taken out, as for a proxy in front."""
+    removed_early: str = ""
+    """Which headers, as a regular expression, are removed first instead of ``x-forwarded-``."""
+    underscores: str = "REJECT_REQUEST"
+    """``headers_with_underscores_action``."""
+    spiffe: bool = False
+    """Envoy's SPIFFE validator looks at client certificates: they must be SVIDs of the domain."""
 
 
 class OwnEnvoy:
@@ -137,15 +143,17 @@ def _open_door(listener: Mapping[str, Any], door: Door) -> dict[str, Any]:
     manager["forward_client_cert_details"] = door.forwarding
     if door.told:
         manager["set_current_client_cert_details"] = dict(door.told)
-    if door.forwarded_passes:
+    manager["common_http_protocol_options"]["headers_with_underscores_action"] = door.underscores
+    if door.removed_early:
         (early,) = manager["early_header_mutation_extensions"]
-        mutations = early["typed_config"]["mutations"]
-        kept = [one for one in mutations if "remove_on_match" not in one]
-        assert len(kept) == len(mutations) - 1
-        early["typed_config"]["mutations"] = kept
+        (family,) = [one for one in early["typed_config"]["mutations"] if "remove_on_match" in one]
+        family["remove_on_match"] = {"key_matcher": {"safe_regex": {"regex": door.removed_early}}}
     if door.tls is not None:
         socket = _transport("DownstreamTlsContext", door.tls, door.trusted)
         socket["typed_config"]["require_client_certificate"] = True
+        if door.spiffe:
+            common = socket["typed_config"]["common_tls_context"]
+            common["validation_context"] = {"custom_validator_config": _svids_of(door.trusted)}
         made["filter_chains"][0]["transport_socket"] = socket
     return made
 
@@ -160,6 +168,15 @@ def _transport(kind: str, identity: Identity, trusted: Path | None) -> dict[str,
         common["validation_context"] = {"trusted_ca": {"filename": str(trusted)}}
     typed = {"@type": f"{_TLS}.{kind}", "common_tls_context": common}
     return {"name": "envoy.transport_sockets.tls", "typed_config": typed}
+
+
+def _svids_of(trusted: Path | None) -> dict[str, Any]:
+    domain = {
+        "name": TRUST_DOMAIN.removeprefix("spiffe://"),
+        "trust_bundle": {"filename": str(trusted)},
+    }
+    typed = {"@type": f"{_TLS}.SPIFFECertValidatorConfig", "trust_domains": [domain]}
+    return {"name": "envoy.tls.cert_validator.spiffe", "typed_config": typed}
 
 
 def _set_routes(host: dict[str, Any], catalogue: Catalogue) -> None:
@@ -202,8 +219,3 @@ def _address_of(cluster: Mapping[str, Any]) -> dict[str, Any]:
 def _socket_of(cluster: Mapping[str, Any]) -> dict[str, Any]:
     socket: dict[str, Any] = _address_of(cluster)["socket_address"]
     return socket
-
-
-async def started(*parts: OwnEnvoy) -> None:
-    """Start them all at once."""
-    await asyncio.gather(*(one.start() for one in parts))

@@ -10,7 +10,7 @@ import json
 import math
 import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from examples.demo.processes import SIDECAR_CONFIG
 from examples.demo.program import Program
 from examples.demo.tool import Tool
 from sidecar.config.build import load_configuration
-from tests.e2e.mtls import Identity, Workloads
+from tests.e2e.mtls import Identity
 from tests.e2e.own_envoy import Door, OwnEnvoy, gate_document
 from tests.real_parts import ROOT
 
@@ -36,6 +36,15 @@ HOST: Final = "127.0.0.1"
 PLAIN: Final = Door("plain")
 LEEWAY_S: Final = 1
 """Of issuers and proofs: for so long after a ledger began, what is new may be from before it."""
+
+
+NO_OPEN_LANE: Final = {
+    "when": "sidecar",
+    "access": "read",
+    "stance": "closed",
+    "reason": "callers are compared",
+}
+"""As one of a route's ``outages``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +123,9 @@ class OwnLine:
     ) -> None:
         await self._parts.aclose()
 
-    def url(self, target: str, door: str = "plain", *, envoy: OwnEnvoy | None = None) -> str:
+    def url(self, target: str, door: Door = PLAIN) -> str:
         """Where ``target`` is behind a door, as a client names it."""
-        scheme = "http" if door == "plain" else "https"
-        return f"{scheme}://{HOST}:{(envoy or self.envoy).ports[door]}{target}"
+        return url_of(self.envoy, door, target)
 
     async def call(
         self,
@@ -144,6 +152,13 @@ class OwnLine:
             text = await answer.text()
             challenge = answer.headers.get("www-authenticate", "")
         return Heard(answer.status, text, (time.perf_counter() - started) * 1000, challenge)
+
+    async def refusals(self, *calls: Awaitable[Heard]) -> list[str]:
+        """The words of what is asked for in turn; none of it may have reached the tool."""
+        before = self.tool.calls
+        words = [(await one).word for one in calls]
+        assert self.tool.calls == before
+        return words
 
     async def metric(self, name: str) -> float:
         """One number of the sidecar's, by its full name with its labels; 0 when there is none."""
@@ -194,6 +209,11 @@ class OwnLine:
         (self.directory / "catalogue.yaml").write_text(yaml.safe_dump(dict(self._catalogue)))
 
 
+def url_of(envoy: OwnEnvoy, door: Door, target: str) -> str:
+    scheme = "http" if door.tls is None else "https"
+    return f"{scheme}://{HOST}:{envoy.ports[door.name]}{target}"
+
+
 def port_of(server: Listening) -> int:
     """The port that a server was given; it asked for any."""
     runner = server._runner
@@ -216,9 +236,3 @@ def route(name: str, **more: Any) -> dict[str, Any]:
 
 def catalogue_of(*routes: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     return {"version": 1, "routes": list(routes), **more}
-
-
-__all__ = [
-    "NOBODY", "PLAIN", "Client", "Heard", "OwnLine", "Workloads", "catalogue_of", "port_of",
-    "route",
-]  # fmt: skip

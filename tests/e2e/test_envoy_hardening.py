@@ -52,17 +52,17 @@ def test_nothing_is_upgraded(file: EnvoyFile) -> None:
 
 
 def test_filters_stand_in_order(file: EnvoyFile) -> None:
-    """Strip, limit, guard, lanes, router: each works on what the one before left."""
+    """Strip, limit, guard, lanes, strict, router: each works on what the one before left."""
     assert list(file.filters) == [
-        "strip", "limit", "guard", "open", "closed", "envoy.filters.http.router",
+        "strip", "limit", "guard", "open", "closed", "strict", "envoy.filters.http.router",
     ]  # fmt: skip
 
 
 def test_lanes_are_off_until_a_route_asks(file: EnvoyFile) -> None:
-    """Only the lanes are; strip, limit and guard see every request."""
+    """They and strict are; strip, limit and guard see every request."""
     off = [one.name for one in file.manager.http_filters if one.disabled]
 
-    assert off == ["open", "closed"]
+    assert off == ["open", "closed", "strict"]
 
 
 @pytest.mark.parametrize(
@@ -198,9 +198,9 @@ def test_guard_is_as_strict_as_the_issuers_profile(
 def test_guard_reads_the_token_from_one_place(file: EnvoyFile) -> None:
     """Not from a query parameter or a cookie, where scopegate would not see it."""
     (provider,) = file.filters["guard"].providers.values()
-    (header,) = provider.from_headers
+    places = [(header.name, header.value_prefix) for header in provider.from_headers]
 
-    assert (header.name, header.value_prefix) == ("Authorization", "Bearer ")
+    assert places == [("Authorization", "Bearer "), ("Authorization", "DPoP ")]
     assert not provider.from_params
     assert not provider.from_cookies
     assert provider.forward

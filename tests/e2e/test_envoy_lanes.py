@@ -45,6 +45,9 @@ def test_lane_asks_completely_and_in_time(file: EnvoyFile, lane: str) -> None:
     assert not config.clear_route_cache
     assert not config.shadow_mode
     assert config.filter_enabled is config.filter_enabled_metadata is None
+    # What the guard leaves for strict is not sent along.
+    assert not config.metadata_context_namespaces
+    assert not config.typed_metadata_context_namespaces
 
 
 @pytest.mark.parametrize("lane", ["open", "closed"])
@@ -130,7 +133,7 @@ def test_access_log_names_single_fields_and_no_secret(file: EnvoyFile) -> None:
     assert fields["decision_id"] == "%DYNAMIC_METADATA(envoy.filters.http.ext_authz:decision_id)%"
     assert fields["reason"] == "%DYNAMIC_METADATA(envoy.filters.http.ext_authz:reason)%"
     assert fields["details"] == "%RESPONSE_CODE_DETAILS%"
-    assert not re.search(r"authorization|cookie|path|referer|metadata\([^:)]*\)", text)
+    assert not re.search(r"authorization|cookie|path|referer|metadata\([^:)]*\)|jwt_authn", text)
 
 
 def _cluster_document(file: EnvoyFile, name: str) -> dict[str, Any]:

@@ -23,11 +23,12 @@ def test_every_forwarding_route_has_one_lane(file: EnvoyFile) -> None:
     assert [len(lanes_on(route)) for route in file.forwarding] == [1] * len(file.forwarding)
 
 
-def test_guard_stands_before_the_open_lane_and_only_there(file: EnvoyFile) -> None:
+def test_guard_and_strict_stand_around_the_open_lane_and_only_there(file: EnvoyFile) -> None:
     """No guard, no open lane; elsewhere refusals are scopegate's."""
     for route in file.forwarding:
         guarded = "guard" in route.typed_per_filter_config
         assert guarded is (lanes_on(route) == ["open"]), route.name
+        assert guarded is ("strict" in route.typed_per_filter_config), route.name
         if guarded:
             setting: Any = route.typed_per_filter_config["guard"].unpack()
             assert setting.requirement_name in file.filters["guard"].requirement_map

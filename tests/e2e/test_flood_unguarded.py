@@ -11,17 +11,20 @@ import pytest_asyncio
 from tests.e2e.envoy_file import members, read_document
 from tests.e2e.flooded import FloodedStage, flooded
 
+GUARDS = ("guard", "strict")
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def unguarded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FloodedStage]:
-    """``envoy/envoy.yaml`` without its ``jwt_authn``, and all else as it is."""
+    """``envoy/envoy.yaml`` without its guard and what needs it, and all else as it is."""
     document = read_document()
     (filters,) = (value for key, value in members(document) if key == "http_filters")
-    filters[:] = [one for one in filters if one["name"] != "guard"]
+    filters[:] = [one for one in filters if one["name"] not in GUARDS]
     for routed in [value for key, value in members(document) if key == "typed_per_filter_config"]:
-        routed.pop("guard", None)
+        for name in GUARDS:
+            routed.pop(name, None)
     directory = tmp_path_factory.mktemp("bare")
     config = directory / "envoy.json"
     config.write_text(json.dumps(document))

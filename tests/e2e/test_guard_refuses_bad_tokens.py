@@ -1,29 +1,26 @@
 """The table of bad tokens on the open lane of a real Envoy, with the sidecar dead and alive.
 
-A dead sidecar leaves the guard alone. It checks signature, algorithm, issuer, audience, expiry and
-lifetime, and nothing else; what it lets through that the gate would refuse stands in the table as
-it was seen here.
+A dead sidecar leaves Envoy alone with a token: its guard checks signature, issuer, audience, expiry
+and lifetime, and its filter ``strict`` the form. What they let through that the gate would refuse
+stands in the table as it was seen here.
 """
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import pytest_asyncio
-from joserfc.jwk import OKPKey
 
-from examples.demo.issuer import AUDIENCE, ISSUER
 from examples.demo.processes import ENVOY_PORT, Stage
 from tests.bad_tokens import CASES
-from tests.bad_tokens_kit import Case, Guard, Maker, Mint, good_token, sent_by
+from tests.bad_tokens_kit import Case, Guard, Maker, good_token, sent_by
 from tests.e2e.conftest import Ask
+from tests.e2e.minting import minting, signer_of
 from tests.gate import Gate
-from tests.tokens import Signer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 READ = "/customers/7"
+URL = f"http://127.0.0.1:{ENVOY_PORT}{READ}"
 REFUSED = {400, 401, 403, 431}
 STATUSES = {
     Guard.REFUSES: REFUSED,
@@ -52,22 +49,12 @@ async def alive(stage: Stage) -> Stage:
     return stage
 
 
-def mint_of(stage: Stage) -> Mint:
-    """Mints what the demo's issuer would, now."""
-    issuer = stage.issuer
-    private = issuer._private
-    by = Signer("EdDSA", issuer.kid, private, OKPKey.import_key(private), private.sign)
-    url = f"http://127.0.0.1:{ENVOY_PORT}{READ}"
-    scope = ("read:customers:*", "write:customers:7")
-    return Mint(ISSUER, AUDIENCE, by, int(time.time()), scope, url)
-
-
 async def status_of(maker: Maker, stage: Stage, ask: Ask) -> int:
     """What Envoy answers; the tool was called if, and only if, that is 200."""
     before = stage.tool.calls
     status = 429
     while status == 429:  # Envoy's limit, which stands before the guard: once more
-        sent = sent_by(maker, mint_of(stage))
+        sent = sent_by(maker, minting(signer_of(stage.issuer), URL))
         headers = [(name, value.decode()) for name, value in sent.headers]
         answer = await ask("GET", READ + (f"?{sent.query}" if sent.query else ""), headers=headers)
         status = answer.status
@@ -87,7 +74,7 @@ async def test_open_lane_refuses_token_when_the_sidecar_lives(
 
 
 @pytest.mark.parametrize("case", SENT, ids=str)
-async def test_guard_judges_token_as_the_table_says_when_the_sidecar_is_dead(
+async def test_envoy_judges_token_as_the_table_says_when_the_sidecar_is_dead(
     dead: Stage, ask: Ask, case: Case
 ) -> None:
     """What is refused never reaches the tool; what passes is written down as passing."""

@@ -63,7 +63,7 @@ async def test_envoy_says_nothing_of_itself(stage: Stage) -> None:
 async def test_access_log_tells_the_decision_and_no_token(stage: Stage, ask: Ask) -> None:
     """Each line can be joined with scopegate's record; no line holds a token or a query."""
     good = stage.issuer.mint("read:customers:7", "write:customers:7")
-    allowed = await ask("GET", "/customers/7?secret=in-the-query", good)
+    allowed = await ask("GET", "/customers/7?note=in-the-query", good)
     refused = await ask("PUT", "/customers/8", good)
     said = json.loads(refused.body)["decision_id"]
     ids = {said, allowed.headers["x-authz-decision-id"][0]}

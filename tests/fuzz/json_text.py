@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any, TypeAlias
 
 Tree: TypeAlias = Any
@@ -26,25 +27,25 @@ class Again(str):
 
 
 def write(tree: Tree, *, ascii_only: bool = True) -> str:
-    """The document, without spaces; lone surrogates are escaped."""
+    """The document, without spaces."""
     if isinstance(tree, Raw):
         return str(tree)
+    if isinstance(tree, str):
+        return _text(tree, ascii_only=ascii_only)
     if isinstance(tree, dict):
-        members = (f"{_text(str(k), ascii_only)}:{write(v)}" for k, v in tree.items())
+        members = (
+            f"{_text(name, ascii_only=ascii_only)}:{write(value, ascii_only=ascii_only)}"
+            for name, value in tree.items()
+        )
         return f"{{{','.join(members)}}}"
     if isinstance(tree, list):
-        return f"[{','.join(write(item, ascii_only=ascii_only) for item in tree)}]"
-    if isinstance(tree, str):
-        return _text(tree, ascii_only)
+        return f"[{','.join([write(item, ascii_only=ascii_only) for item in tree])}]"
     return json.dumps(tree)
 
 
-def _text(text: str, ascii_only: bool) -> str:  # noqa: FBT001 - as json.dumps has it
-    return json.dumps(text, ensure_ascii=ascii_only or not _is_text(text))
-
-
-def _is_text(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+def _text(text: str, *, ascii_only: bool) -> str:
+    # json.dumps does the same, and takes three times as long.
+    return encode_basestring_ascii(text) if ascii_only else encode_basestring(text)
 
 
 def copied(tree: Tree) -> Tree:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import base64
 import random
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
-from math import prod
+from math import gcd, prod
 from typing import Any, Final, TypeAlias
 
 from cryptography.hazmat.primitives import hashes
@@ -22,8 +22,8 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 from tests.chains import chain_key
 from tests.tokens import JoseKey, Signer
 
-_PRIME_BITS: Final = 256
-_SMALL_PRIMES: Final = tuple(p for p in range(3, 2000) if all(p % q for q in range(2, p)))
+_PRIME_BITS: Final = 24
+_SMALL_PRIMES: Final = tuple(p for p in range(3, 200) if all(p % q for q in range(2, p)))
 _SHA256_INFO: Final = bytes.fromhex("3031300d060960864801650304020105000420")
 _LARGEST_EXPONENT: Final = 2**64 - 59
 """The largest prime that OpenSSL takes for moduli above 3,072 bits: 64 bits."""
@@ -35,7 +35,9 @@ _Encode: TypeAlias = Callable[[bytes, int], bytes]
 def fuzz_key(algorithm: str, name: str) -> Signer:
     """The key of that name; ``RSA-8192`` is the most expensive one that a proof may bring."""
     made, jose, sign = _made(algorithm, name)
-    return Signer(made, f"{algorithm.lower()}-{name}", None, jose, sign)
+    # Most of what is done to a request leaves what was signed as it was.
+    remembered = lru_cache(maxsize=256)(sign)
+    return Signer(made, f"{algorithm.lower()}-{name}", None, jose, remembered)
 
 
 def _made(algorithm: str, name: str) -> tuple[str, JoseKey, Callable[[bytes], bytes]]:
@@ -81,17 +83,18 @@ def _rsa(
 
 
 def _primes(name: str, bits: int, exponent: int) -> list[int]:
-    """As many primes as make a modulus of exactly so many bits."""
+    """Primes of which no two are equal, and whose product has exactly so many bits."""
     draw = random.Random(f"{name}:{bits}")
-    while True:
-        primes: list[int] = []
-        while len(primes) < bits // _PRIME_BITS:
-            # The top bits are all set, so that no product of them is a bit short.
-            candidate = draw.getrandbits(_PRIME_BITS) | (0xFF << (_PRIME_BITS - 8)) | 1
-            if _is_prime(candidate) and (candidate - 1) % exponent:
-                primes.append(candidate)
-        if prod(primes).bit_length() == bits and len(set(primes)) == len(primes):
-            return primes
+    primes: list[int] = []
+    product = 1
+    while product.bit_length() < bits:
+        least = max(1 << (_PRIME_BITS - 1), -(-(1 << (bits - 1)) // product))
+        low = 1 << (_PRIME_BITS - 1) if least.bit_length() > _PRIME_BITS + 8 else least
+        candidate = draw.randrange(low, 2 * low) | 1
+        if _is_prime(candidate) and gcd(exponent, candidate - 1) == 1 and candidate not in primes:
+            primes.append(candidate)
+            product *= candidate
+    return primes if product.bit_length() == bits else _primes(f"{name}+", bits, exponent)
 
 
 def _is_prime(number: int) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +16,15 @@ from sidecar.config.grammar import HEADER_FAMILIES
 from sidecar.config.yaml_source import read_yaml
 from sidecar.core.access import http_access
 from sidecar.core.catalogue import Catalogue
+from sidecar.core.jws import _REFUSED_HEADERS
 from sidecar.core.lanes import Lane, accepted_marker, lane_digest, lanes_of, markers_of
 from sidecar.core.model import Access, Dependency, Stance, StanceException
+from sidecar.core.profile import IssuerProfile
+from sidecar.core.scope import parse_scope
+from sidecar.core.signature import ALGORITHMS
 from sidecar.core.stance import stance_of
+from sidecar.core.verify import _OF_OTHER_TOKENS
+from tests.strict_rules import NO, filter_in, regexes_in, rules_in
 
 ROOT = Path(__file__).parents[3]
 DEMO = ROOT / "examples" / "demo" / "scopegate.yaml"
@@ -132,3 +140,85 @@ def test_envoy_is_found_out_when_an_exception_closed_a_lane(settings: Path, envo
     assert after - sent == {
         accepted_marker("search", Lane.CLOSED, lane_digest(changed["search"], Lane.CLOSED))
     }
+
+
+# --- strict --------------------------------------------------------------------------------------
+
+
+def strict_in(envoy: Path) -> dict[str, Any]:
+    """Each rule by its name."""
+    rules = rules_in(read_yaml(envoy, envoy.name).data)
+    return {name: rule for name, (_, rule) in rules.items()}
+
+
+def profile_of(settings: Path) -> IssuerProfile:
+    (profile,) = load_configuration(settings, WITHOUT_OPA).issuers.values()
+    return profile
+
+
+@DEPLOYMENTS
+def test_envoy_alone_lets_nothing_pass_unless_a_policy_says_so(settings: Path, envoy: Path) -> None:
+    """Scopegate's own judgement, or the plain form; nobody is excepted."""
+    del settings
+    rules = filter_in(read_yaml(envoy, envoy.name).data)["rules"]
+    (judged,) = rules["policies"]["judged"]["permissions"]
+    matcher = judged["sourced_metadata"]["metadata_matcher"]
+
+    assert (rules["action"], set(rules["policies"])) == ("ALLOW", {"judged", "plain"})
+    assert matcher == {
+        "filter": "envoy.filters.http.ext_authz",
+        "path": [{"key": "decision_id"}],
+        "value": {"present_match": True},
+    }
+
+
+@DEPLOYMENTS
+def test_envoy_alone_refuses_each_member_that_the_sidecar_would(
+    settings: Path, envoy: Path
+) -> None:
+    """What no token may have, and what only the sidecar can judge."""
+    judged = {"cnf", "act", "may_act", "delegation_chain", "chain_hash", "status"}
+    refused = {name.removeprefix(NO) for name in strict_in(envoy) if name.startswith(NO)}
+    scope = f"claims.{profile_of(settings).claims.scope}"
+
+    assert refused - {"claims.aud", scope} == (
+        {f"header.{name}" for name in _REFUSED_HEADERS}
+        | {f"claims.{name}" for name in _OF_OTHER_TOKENS | judged}
+    )
+
+
+@DEPLOYMENTS
+def test_envoy_alone_takes_the_tokens_of_the_issuers_profile(settings: Path, envoy: Path) -> None:
+    """Its algorithms, types and tenants, the claims that it requires, and its names for claims."""
+    rules, profile = strict_in(envoy), profile_of(settings)
+    names = profile.claims
+    (algorithms,), (types,) = regexes_in(rules["header.alg"]), regexes_in(rules["header.typ"])
+    (tenants,) = regexes_in(rules[f"claims.{names.tenant}"])
+    kinds = ("jwt", "at+jwt", "dpop+jwt", "wit+jwt", "secevent+jwt", "")
+
+    assert {one for one in ALGORITHMS if re.fullmatch(algorithms, one)} == profile.algorithms
+    for spelt in ("{}", "application/{}"):
+        taken = {one for one in kinds if re.fullmatch(types, spelt.format(one).upper())}
+        assert taken == profile.types
+    assert set(tenants.split("|")) == profile.tenants
+    for name in ("sub", "iat", *profile.required, names.agent, names.scope, names.single_use):
+        assert f"claims.{name}" in rules
+
+
+@DEPLOYMENTS
+def test_envoy_alone_reads_scopes_as_the_sidecar_does(settings: Path, envoy: Path) -> None:
+    """A list has a good one and no bad one; the two expressions are each other's opposite."""
+    name = f"claims.{profile_of(settings).claims.scope}"
+    rules = strict_in(envoy)
+    text, good = (re.compile(one, re.ASCII) for one in regexes_in(rules[name]))
+    (bad,) = (re.compile(one, re.ASCII) for one in regexes_in(rules[NO + name]))
+
+    for length in range(8):
+        for letters in itertools.product('a:*"\n', repeat=length):
+            scope = "".join(letters)
+            well_formed = parse_scope(scope) is not None
+            assert bool(good.fullmatch(scope)) is well_formed is not bool(bad.fullmatch(scope))
+            assert bool(text.fullmatch(f"r:s:t {scope}")) is well_formed
+    for letter in map(chr, (*range(256), 0x20AC)):
+        for scope in (f"{letter}:a:a", f"a:a:b{letter}"):
+            assert (parse_scope(scope) is None) is bool(bad.fullmatch(scope))

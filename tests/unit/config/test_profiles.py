@@ -93,8 +93,9 @@ def test_every_key_of_an_issuer_is_stronger_than_its_profile(tmp_path: Path) -> 
         "trust_domain": "spiffe://globex.example",
         "scopes": {"customers.read": ["read:customers:42", "read:customers:43"]},
         "delegation": ["delegation_chain"],
+        "actor_issuers": ["https://issuer.example"],
         "max_depth": 2,
-        "bind": ["certificate", "dpop"],
+        "bind": ["certificate", "spiffe"],
         "policy_version": "require",
         "capability_hash": "off",
     }
@@ -109,7 +110,8 @@ def test_every_key_of_an_issuer_is_stronger_than_its_profile(tmp_path: Path) -> 
     assert found.scope_words == {"customers.read": words}
     assert found.grants is None
     assert (found.delegation, found.max_depth) == (frozenset({Delegation.CHAIN}), 2)
-    assert found.bind == frozenset({Binding.CERTIFICATE, Binding.DPOP})
+    assert found.actor_issuers == frozenset({"https://issuer.example"})
+    assert found.bind == frozenset({Binding.CERTIFICATE, Binding.SPIFFE})
     assert (found.policy_version, found.capability_hash) == (Match.REQUIRE, Match.OFF)
 
 
@@ -153,12 +155,26 @@ def test_limits_tenants_and_callers_arrive(tmp_path: Path) -> None:
     assert route.operations["GET"].risk is Risk.INTERACTIVE
 
 
-def test_an_mcp_route_pins_its_session_unless_told_otherwise(tmp_path: Path) -> None:
-    """An agent must not ride another's session, whoever wrote the catalogue."""
+def test_a_limit_of_high_risk_keeps_its_other_half_when_one_is_given(tmp_path: Path) -> None:
+    """Who makes an operation stricter does not make it laxer."""
+    limits = loaded(tmp_path, lifetimes={"high": {"max_age": 60}}).settings.lifetimes.limits()
+
+    assert limits.by_risk[Risk.HIGH] == Limit(60, 300)
+
+
+def test_every_route_pins_its_session_unless_told_otherwise(tmp_path: Path) -> None:
+    """An agent must not ride another's session, by whichever way to the same tool."""
     routes = loaded(tmp_path, route={"session_header": "off"}).catalogue.routes
 
     assert routes["payments"].session_header == "mcp-session-id"
     assert routes["customers"].session_header == ""
+    assert loaded(tmp_path).catalogue.routes["customers"].session_header == "mcp-session-id"
+
+
+@pytest.mark.parametrize("name", ["authorization", "cookie", "dpop", "X-Cart"])
+def test_a_session_is_named_by_no_credential(name: str, tmp_path: Path) -> None:
+    """It would reach the tool as a session, and it would be kept as one."""
+    assert "none that holds a credential" in told(tmp_path, route={"session_header": name})
 
 
 @pytest.mark.parametrize(
@@ -195,6 +211,16 @@ def test_an_mcp_route_pins_its_session_unless_told_otherwise(tmp_path: Path) -> 
         ({"bind": ["token_binding"]}, "bind[0]", "certificate"),
         ({"policy_version": "maybe"}, "policy_version", "must be"),
         ({"audience": "any"}, "audience", "must be"),
+        ({"issuer": "spiffe://example.org/path"}, "issuer", "whole trust domain"),
+        ({"issuer": "spiffe://Example.org"}, "issuer", "whole trust domain"),
+        ({"actor_issuers": ["https://nobody.example"]}, "actor_issuers", "no other trusted issuer"),
+        ({"actor_issuers": ["https://other.example"]}, "actor_issuers", "no other trusted issuer"),
+        (
+            {"actor_issuers": ["https://issuer.example"], "tenants": ["globex", "initech"]},
+            "actor_issuers",
+            "the same tenants",
+        ),
+        ({"bind": ["dpop"]}, "bind", "dpop.origins"),
         ({"jwks": {"url": "https://a.b/k", "discovery": "https://a.b/d"}}, "jwks", "only one"),
         ({"jwks": {"discovery": "http://a.b/d"}}, "jwks.discovery", "https"),
         ({"jwks": {"file": "k.json", "ca": "ca.pem"}}, "jwks.ca", "not for a file"),
@@ -219,7 +245,8 @@ def test_an_issuer_that_cannot_work_is_told_at_its_line(
     [
         ({"tenants": {"nobody": {"bind": ["dpop"]}}}, "tenants.nobody", "no issuer may speak for"),
         ({"tenants": {"globex": {"bind": []}}}, "tenants.globex.bind", "must not be empty"),
-        ({"tenants": {"globex": {"bind": ["dpop"]}}}, "tenants.globex.bind", "open lane"),
+        ({"tenants": {"globex": {"bind": ["spiffe"]}}}, "tenants.globex.bind", "open lane"),
+        ({"tenants": {"globex": {"bind": ["dpop"]}}}, "tenants.globex.bind", "dpop.origins"),
         ({"callers": {"trusted_hops": ["gateway"]}}, "callers.trusted_hops", "SPIFFE id"),
         ({"dpop": {"origins": ["https://a.b:443"]}}, "dpop.origins", "must be written https://a.b"),
         ({"dpop": {"origins": ["https://a.b/c"]}}, "dpop.origins", "must be an origin"),

@@ -7,9 +7,15 @@ from typing import Any
 
 import pytest
 
-from sidecar.core.capabilities import UNKNOWN, Capabilities, capability_hash, minted_for
+from sidecar.core.capabilities import (
+    UNKNOWN,
+    Capabilities,
+    capability_hash,
+    minted_for,
+    minted_under,
+)
 from sidecar.core.catalogue import Catalogue, Operation, Route, ScopeTemplate
-from sidecar.core.model import Access, Agent, Risk, Scope
+from sidecar.core.model import Access, Agent, Refused, Risk, Scope
 from sidecar.core.profile import Match
 from sidecar.core.reasons import Reason
 from tests.gate import CATALOGUE, ORDERS, TOOLS
@@ -31,7 +37,7 @@ def hash_of(catalogue: Catalogue = CATALOGUE, scopes: tuple[Scope, ...] = READER
 
 def test_hash_is_the_one_on_record() -> None:
     """Issuers store it: another value for the same catalogue is a new format."""
-    assert hash_of() == "psbgI80MB3VncbKx5Ijm3fD98WnBsifSslsJuhDkxuk"
+    assert hash_of() == "Ij53k5zXVsPqBaX55fb0FMs0eGght989j022xignXCk"
 
 
 def test_hash_says_nothing_of_order_and_of_scopes_that_reach_nothing() -> None:
@@ -108,7 +114,10 @@ def compared(
     """What becomes of a token that says these, under an issuer that wants both so."""
     agent = make_agent(scopes=READER, policy_version=said, capability_hash=tools)
     issuer = make_profile(policy_version=match, capability_hash=match)
-    return minted_for(agent, issuer, revision, Capabilities(CATALOGUE))
+    answer = minted_for(agent, issuer, revision, Capabilities(CATALOGUE))
+    if isinstance(answer, Refused):
+        return answer
+    return minted_under(answer, issuer, revision) or answer
 
 
 @pytest.mark.parametrize("match", Match)
@@ -144,9 +153,12 @@ def test_minted_for_marks_when_told_so() -> None:
     assert compared(Match.OFF, said="r-0", tools="x" * 43).marks == ()
 
 
-def test_minted_for_compares_nothing_with_a_revision_that_nobody_knows() -> None:
-    """An engine that was not heard of yet is an outage, which the question to it decides."""
-    assert compared(Match.REQUIRE, revision=UNKNOWN, said="r-0", tools=hash_of()).marks == ()
+def test_minted_under_agrees_with_no_revision_that_nobody_knows() -> None:
+    """No mark without a revision; where agreement is required, nobody agrees with none."""
+    assert compared(Match.MARK, revision=UNKNOWN, said="r-0", tools=hash_of()).marks == ()
+    for said in ("r-0", UNKNOWN, ""):
+        stale = compared(Match.REQUIRE, revision=UNKNOWN, said=said, tools=hash_of())
+        assert reason_of(stale) is Reason.STALE_POLICY
     assert reason_of(compared(Match.REQUIRE, revision=UNKNOWN, tools="x" * 43)) is (
         Reason.STALE_CAPABILITIES
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from sidecar.core.credentials import looks_like_credential, second_credentials
+from sidecar.core.credentials import is_credential_parameter, is_withheld, second_credentials
 from sidecar.core.model import Call, Refused
 from sidecar.core.reasons import Reason
 from sidecar.core.target import parse_target
@@ -139,7 +139,7 @@ def test_query_is_refused_when_it_holds_a_credential(name: str) -> None:
 
     assert isinstance(refused, Refused)
     assert refused.reason is Reason.CREDENTIAL_REFUSED
-    assert refused.detail == f"query parameter {name!r}"
+    assert refused.detail == f"parameter {name!r}"
 
 
 @pytest.mark.parametrize("name", PASSED)
@@ -190,10 +190,75 @@ def test_query_is_refused_without_its_value_and_by_a_part_of_its_name() -> None:
         ("idempotency-key", True),
         ("mcp-session-id", False),
         ("accept", False),
-        ("x.api.key", False),
-        ("x-forwarded-client-cert", False),
+        ("x.api.key", True),
+        ("x-forwarded-client-cert", True),
     ],
 )
-def test_name_looks_like_a_credential_by_its_words(name: str, *, said: bool) -> None:
-    """What policy is told less for: some harmless names, and not those that only tools believe."""
-    assert looks_like_credential(name) is said
+def test_header_is_withheld_from_policy_by_its_words(name: str, *, said: bool) -> None:
+    """What policy is told less for: some harmless names, and all that stays from the tool."""
+    assert is_withheld(name) is said
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("client-cert", "client-cert-chain", "ssl-client-verify", "x-ssl-client-s-dn"),
+        "x-forwarded-tls-client-cert-info",
+        *("cf-access-authenticated-user-email", "remote-email", "x-authentik-username"),
+        *("x-pomerium-claim-email", "x-consumer-username", "x-authenticated-scope"),
+        *("oidc-claim-sub", "tailscale-user-login", "x-vouch-user", "x-proxy-user"),
+        *("x-spiffe-id", "x-ms-client-principal-idp", "impersonate-user", "x-scope-orgid"),
+        *("x-api-keys", "x-sessionid", "jsessionid", "x-passcode", "x-pat"),
+    ],
+)
+def test_header_is_taken_away_when_a_tool_could_believe_it(name: str) -> None:
+    """What proxies say of users and certificates, and keys by other words."""
+    call = make_call(headers={name: b"x"})
+
+    assert second_credentials(call) == (name,)
+
+
+@pytest.mark.parametrize(
+    "name", ["credentials[apiKey]", "a[access_token]", "a.password", "hapikey", "PHPSESSID", "pat"]
+)
+def test_parameter_is_a_credential_when_a_part_of_its_name_is(name: str) -> None:
+    """Frameworks make objects of names in brackets."""
+    assert is_credential_parameter(name)
+
+
+@pytest.mark.parametrize("name", ["pageToken", "items[key]", "sort.key", "path", "patch", "a[]"])
+def test_parameter_is_none_when_no_part_of_its_name_is(name: str) -> None:
+    """What lists and objects are made of."""
+    assert not is_credential_parameter(name)
+
+
+@pytest.mark.parametrize("segment", ["a;jsessionid=1", "a;x=1;api_key=2", ";access_token"])
+def test_path_is_refused_when_a_parameter_of_it_is_a_credential(segment: str) -> None:
+    """RFC 3986, section 3.3: some servers read them (Java's session in the path)."""
+    call = make_call()
+    with_parameter = replace(call, request=replace(call.request, segments=("files", segment)))
+    listed = replace(
+        with_parameter, credentials=frozenset({"jsessionid", "api_key", "access_token"})
+    )
+
+    assert isinstance(second_credentials(with_parameter), Refused)
+    assert second_credentials(listed) == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "refused"),
+    [
+        (b"application/x-www-form-urlencoded", b"a=1&access_token=x", True),
+        (b"Application/X-WWW-Form-Urlencoded; charset=utf-8", b"access%5Ftoken=x", True),
+        (b"application/x-www-form-urlencoded", b"a=access_token&b=2", False),
+        (b"application/json", b"access_token=x", False),
+    ],
+)
+def test_form_is_refused_when_it_holds_an_access_token(
+    kind: bytes, body: bytes, *, refused: bool
+) -> None:
+    """RFC 6750, section 2.2: a second token by the second method."""
+    call = make_call(headers={"content-type": kind})
+    call = replace(call, request=replace(call.request, body=body))
+
+    assert isinstance(second_credentials(call), Refused) is refused

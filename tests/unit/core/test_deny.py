@@ -31,12 +31,12 @@ def test_keys_of_an_agent_that_nobody_sent() -> None:
 
 
 def test_keys_of_a_delegate_name_everybody_above() -> None:
-    """The chain is the root's, however deep the agent."""
+    """Revoking anybody's chain reaches whatever was delegated below, however deep the agent."""
     child = make_agent(agent="child", ancestors=(Ancestor("root"), Ancestor("middle")))
     keys = keys_of(child)
 
     assert {of(DenyKind.AGENT, name) for name in ("child", "root", "middle")} <= set(keys)
-    assert chains(keys) == [of(DenyKind.CHAIN, "root")]
+    assert {of(DenyKind.CHAIN, name) for name in ("child", "root", "middle")} <= set(chains(keys))
 
 
 def test_keys_of_name_an_ancestor_under_its_own_issuer() -> None:
@@ -46,7 +46,8 @@ def test_keys_of_name_an_ancestor_under_its_own_issuer() -> None:
 
     assert of(DenyKind.AGENT, "middle", issuer=OTHER) in keys
     assert of(DenyKind.AGENT, "middle") not in keys
-    assert chains(keys) == [of(DenyKind.CHAIN, "root", issuer=OTHER)]
+    assert of(DenyKind.CHAIN, "root", issuer=OTHER) in chains(keys)
+    assert of(DenyKind.CHAIN, "root") not in chains(keys)
 
 
 def test_keys_of_name_subject_agent_and_actor_once_each() -> None:

@@ -31,9 +31,26 @@ def test_too_old_refuses_when_the_age_is_over_the_accesss(
     assert judged(Lifetimes({Access.READ: Limit(max_age=60)}), age=age) is reason
 
 
-def test_too_old_asks_only_for_the_calls_own_access() -> None:
-    """What a write may be no older than, a read may be."""
-    assert judged(Lifetimes({Access.WRITE: Limit(max_age=60)}), age=500) is None
+@pytest.mark.parametrize(
+    ("limited", "access", "reason"),
+    [
+        (Access.WRITE, Access.READ, None),
+        (Access.WRITE, Access.SENSITIVE, None),
+        (Access.SENSITIVE, Access.READ, None),
+        (Access.READ, Access.SENSITIVE, Reason.TOKEN_TOO_OLD),
+        (Access.READ, Access.WRITE, Reason.TOKEN_TOO_OLD),
+        (Access.SENSITIVE, Access.WRITE, Reason.TOKEN_TOO_OLD),
+        (Access.WRITE, Access.WRITE, Reason.TOKEN_TOO_OLD),
+    ],
+)
+def test_too_old_holds_for_every_stricter_access(
+    limited: Access, access: Access, reason: Reason | None
+) -> None:
+    """A caller can make a read count as a write (``?_method=``), and gains nothing by it."""
+    call, lifetimes = make_call(access=access), Lifetimes({limited: Limit(max_age=60)})
+    agent = make_agent(issued_at=NOW - 100)
+
+    assert reason_of(too_old(agent, call, lifetimes, now=NOW)) is reason
 
 
 def test_too_old_refuses_when_a_high_operation_gets_a_long_token() -> None:

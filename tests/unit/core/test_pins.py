@@ -74,14 +74,27 @@ def test_session_is_pinned_for_a_day_after_its_use() -> None:
     [
         session_call(b"s-2"),
         session_call(b"S-1"),
-        session_call(b"s-1", audience="other-tool"),
         replace(session_call(b"s-1", header="x-session"), session_header="x-session"),
     ],
-    ids=["value", "case", "audience", "header"],
+    ids=["value", "case", "header"],
 )
-def test_session_is_another_when_its_place_or_value_is(other: Call) -> None:
-    """The same number at another tool is another session."""
+def test_session_is_another_when_its_header_or_value_is(other: Call) -> None:
+    """What a tool would tell apart."""
     assert session_pin(other).key != session_pin(session_call(b"s-1")).key
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        session_call(b"s-1", audience="other-tool"),
+        session_call(b"s-1", route="other", server="other"),
+        replace(session_call(b"s-1", header="mcp_session-id"), session_header="mcp_session-id"),
+    ],
+    ids=["audience", "route", "spelling"],
+)
+def test_session_is_the_same_on_every_route(other: Call) -> None:
+    """One server may be behind several: by another one nobody rides a session."""
+    assert session_pin(other).key == session_pin(session_call(b"s-1")).key
 
 
 def test_session_key_is_the_same_for_every_agent() -> None:
@@ -91,12 +104,13 @@ def test_session_key_is_the_same_for_every_agent() -> None:
     assert other.key == session_pin(session_call(b"s")).key
 
 
-@pytest.mark.parametrize("field", ["issuer", "tenant", "subject", "agent"])
+@pytest.mark.parametrize("field", ["issuer", "tenant", "subject", "agent", "actor", "actor_issuer"])
 def test_session_holder_is_another_when_the_agent_is(field: str) -> None:
-    """Issuer, tenant, subject and agent: each alone makes somebody else."""
-    ours = session_pin(session_call(b"s"))
+    """Issuer, tenant, subject, agent and who acts for it: each alone makes somebody else."""
+    ours = session_pin(session_call(b"s"), actor="somebody")
+    other = session_pin(session_call(b"s"), **{"actor": "somebody", field: "other"})
 
-    assert session_pin(session_call(b"s"), **{field: "other"}).holder != ours.holder
+    assert other.holder != ours.holder
 
 
 def test_session_holder_is_the_same_when_the_token_is_new() -> None:
@@ -177,9 +191,9 @@ def test_first_peer_is_no_pin_when_it_is_not_asked_for() -> None:
     assert pins_of(make_call(), agent, now=NOW) == ()
 
 
-@pytest.mark.parametrize("changes", [{"issuer": "other"}, {"jti": "other"}])
+@pytest.mark.parametrize("changes", [{"issuer": "other"}, {"tenant": "other"}, {"jti": "other"}])
 def test_first_peer_is_of_one_token(changes: dict[str, str]) -> None:
-    """Issuer and jti name it."""
+    """Issuer, tenant and jti name it."""
     assert peer_pin(HERE, **changes).key != peer_pin(HERE).key
 
 
@@ -204,6 +218,27 @@ def test_first_peer_stands_before_the_session() -> None:
     assert not isinstance(found, Refused)
     assert [pin.conflict for pin in found] == [Conflict.ANOTHER_PEER, Conflict.SESSION_OF_ANOTHER]
     assert len({pin.key.split("}")[0] for pin in found}) == 2
+
+
+# --- whom pins count for ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", ["issuer", "tenant", "agent"])
+def test_pins_count_for_their_own_agent(field: str) -> None:
+    """One agent's flood is nobody else's, whatever it pins."""
+    ours, other = session_pin(session_call(b"s")), {field: "other"}
+
+    assert session_pin(session_call(b"s"), **other).owner != ours.owner
+    assert peer_pin(HERE, **other).owner != ours.owner
+
+
+@pytest.mark.parametrize("field", ["subject", "actor", "actor_issuer", "jti", "task", "session"])
+def test_pins_count_for_one_agent_however_it_comes(field: str) -> None:
+    """Nobody gets a second quota by a new token, or by acting for somebody else."""
+    ours, other = session_pin(session_call(b"s")), {field: "other"}
+
+    assert session_pin(session_call(b"t"), **other).owner == ours.owner
+    assert peer_pin(THERE, **other).owner == ours.owner
 
 
 # --- proofs -------------------------------------------------------------------------------------
@@ -269,7 +304,7 @@ def test_strictest_is_the_row_that_is_never_open(
     """What may be silent for one effect may not be for all of them."""
     effects = Effects(
         tuple(Claim("k", "o", NOW, one) for one in claims),
-        tuple(Pin("k", "h", NOW, one, Conflict.ANOTHER_PEER) for one in pins),
+        tuple(Pin("k", "h", "o", NOW, one, Conflict.ANOTHER_PEER) for one in pins),
     )
 
     assert strictest(effects) is row

@@ -288,14 +288,39 @@ def test_agent_is_the_actor_when_the_token_was_delegated() -> None:
     assert [ancestor.agent for ancestor in agent.ancestors] == ["user-1", "a1"]
 
 
-def test_agent_is_not_a_foreign_actor_when_its_name_could_be_ours() -> None:
-    """Another issuer's "admin" must not reach the tool as this issuer's."""
-    foreign = {"sub": "admin", "iss": "https://other.test"}
-    token = make_token(agent_id=ABSENT, sub="user-1", act=foreign)
-    agent = agent_of(token, profile=make_profile(delegation=ACT))
+FOREIGN = "https://other.test"
 
-    assert (agent.agent, agent.actor) == ("user-1", "admin")
-    assert agent.actor_issuer == "https://other.test"
+
+def test_foreign_actor_is_refused_when_its_issuer_is_not_listed() -> None:
+    """Nobody could revoke it: an entry names an issuer that is trusted here."""
+    token = make_token(act={"sub": "a2", "iss": FOREIGN, "act": {"sub": "a1"}})
+    inner = make_token(act={"sub": "a2", "act": {"sub": "a1", "iss": FOREIGN}})
+    listed = make_profile(delegation=ACT, actor_issuers=frozenset({FOREIGN}))
+
+    for refused in (token, inner):
+        answer = judge(refused, profile=make_profile(delegation=ACT))
+        assert reason_of(answer) is Reason.DELEGATION_REFUSED
+    assert agent_of(token, profile=listed).actor_issuer == FOREIGN
+    assert agent_of(inner, profile=listed).ancestors[-1].issuer == FOREIGN
+
+
+def test_foreign_actor_is_refused_when_no_claim_names_the_agent() -> None:
+    """Another issuer's "admin" must not reach the tool as this issuer's, nor as the subject."""
+    foreign = {"sub": "admin", "iss": FOREIGN}
+    listed = make_profile(delegation=ACT, actor_issuers=frozenset({FOREIGN}))
+
+    answer = judge(make_token(agent_id=ABSENT, act=foreign), profile=listed)
+    assert reason_of(answer) is Reason.DELEGATION_REFUSED
+    assert agent_of(make_token(act=foreign), profile=listed).agent == "agent-1"
+
+
+def test_jti_is_refused_when_it_could_be_the_digest_of_another() -> None:
+    """Where tokens may go without one, no other token may be called what they are."""
+    digest = f"sha256:{'0' * 64}"
+    optional = make_profile(required=frozenset())
+
+    assert reason_of(judge(make_token(jti=digest), profile=optional)) is Reason.CLAIM_INVALID
+    assert agent_of(make_token(jti=digest)).jti == digest
 
 
 def test_delegation_is_refused_when_the_profile_does_not_take_its_form() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sidecar.core.xfcc import MAX_BYTES, MAX_ELEMENTS, Element, parse
+from sidecar.core.xfcc import MAX_BYTES, MAX_ELEMENTS, MAX_PAIRS, Element, parse
 
 HASH = "c4fad1a931a225bd44962808185293c83a52279beac665310e8f2a3fda5ca7c4"
 THUMBPRINT = base64.urlsafe_b64encode(bytes.fromhex(HASH)).rstrip(b"=").decode()
@@ -141,6 +141,12 @@ def test_parse_returns_nothing_when_there_are_too_many_elements() -> None:
     """As many as a chain of proxies has, not as many as somebody likes."""
     assert len(parse([b"URI=a"] * MAX_ELEMENTS)) == MAX_ELEMENTS
     assert parse([b"URI=a"] * (MAX_ELEMENTS + 1)) == ()
+
+
+def test_parse_returns_nothing_when_there_are_too_many_pairs() -> None:
+    """Thousands of tiny pairs would take milliseconds to read."""
+    assert len(parse([b"URI=a;" * (MAX_PAIRS - 1) + b"URI=a"])) == 1
+    assert parse([b"URI=a;" * MAX_PAIRS + b"URI=a"]) == ()
 
 
 def test_parse_returns_nothing_when_it_is_long() -> None:
