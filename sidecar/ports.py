@@ -131,7 +131,8 @@ class Ledger(Protocol):
         before its ``until``; a token from before the ledger's memory began is ``NOT_REMEMBERED``.
 
         Raises ``Unavailable`` with the strictest dependency of all effects
-        (``core.pins.strictest``) when the store gives no answer or has no room; a pin without room
-        hides no claim, which is committed all the same.
+        (``core.pins.strictest``) when the store gives no answer; a pin that could not be asked for
+        hides no claim, which is committed all the same. A store without room is ``OVERLOADED`` and
+        an owner with too much is ``QUOTA``: callers bring these about, and an outage may be open.
         """
         ...

@@ -456,7 +456,7 @@ class Conflict(Enum):
     CLAIMED_BEFORE = "claimed_before"
     NOT_REMEMBERED = "not_remembered"  # the token is older than what the ledger knows of
     QUOTA = "quota"
-    OVERLOADED = "overloaded"  # on our side: the store was not asked, or not in time
+    OVERLOADED = "overloaded"  # ours, or the callers' doing: not asked, not in time, or full
     SESSION_OF_ANOTHER = "session_of_another"  # the tool's session is another agent's
     ANOTHER_PEER = "another_peer"  # the token came from elsewhere first
 

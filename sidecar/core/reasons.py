@@ -118,7 +118,10 @@ class Reason(Enum):
         "use_unknown", "The token is for a single use; whether it was used is not known any more."
     )
     QUOTA_EXCEEDED = Outside(
-        "quota_exceeded", 429, _RESOURCE_EXHAUSTED, "Too many single-use tokens are in flight."
+        "quota_exceeded",
+        429,
+        _RESOURCE_EXHAUSTED,
+        "Too many single-use tokens or sessions are in use.",
     )
 
     SESSION_REFUSED = _forbidden("session_refused", "The session belongs to another agent.")

@@ -78,12 +78,15 @@ def _never(take: str) -> str:
     return f"{found[1]} False and ({found[2]}):{found[3]}"
 
 
-def files_without(check: Check, checks: tuple[Check, ...]) -> dict[str, str]:
-    """Give the new text of each file that changes when the check, and what is behind it, goes."""
+def files_without(check: Check, checks: tuple[Check, ...], root: Path = ROOT) -> dict[str, str]:
+    """Give the new text of each file that changes when the check, and what is behind it, goes.
+
+    Raises ``ValueError`` or ``KeyError`` when the list is not about this tree.
+    """
     by_name = {f"{one.file}: {one.what}": one for one in checks}
     texts: dict[str, str] = {}
     for one in (check, *(by_name[f"sidecar/{name}"] for name in check.behind)):
-        source = texts.get(one.file) or (ROOT / one.file).read_text()
+        source = texts.get(one.file) or (root / one.file).read_text()
         texts[one.file] = one.without(source)
     return texts
 

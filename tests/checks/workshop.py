@@ -48,8 +48,8 @@ class Shown:
 class Workshop:
     """One copy, and the process that runs tests in it, one at a time."""
 
-    def __init__(self, asks: IO[str], answers: IO[str]) -> None:
-        self._asks, self._answers = asks, answers
+    def __init__(self, copy: Path, asks: IO[str], answers: IO[str]) -> None:
+        self._copy, self._asks, self._answers = copy, asks, answers
 
     def run(self, test: str, files: dict[str, str]) -> tuple[int, str]:
         """Give pytest's exit status and output with these files, as texts by their place."""
@@ -60,10 +60,14 @@ class Workshop:
 
     def show(self, check: Check, checks: tuple[Check, ...]) -> Shown:
         """Take the check out and see its test fail, once that was seen to pass."""
+        try:
+            files = files_without(check, checks, self._copy)
+        except (KeyError, ValueError) as error:
+            return Shown(check, Outcome.BROKEN, f"{error}\n")
         status, output = self.run(check.test, {})
         if status != _PASSED:
             return Shown(check, Outcome.BROKEN, f"fails on the whole tree:\n{output[-_SHOWN:]}")
-        status, output = self.run(check.test, files_without(check, checks))
+        status, output = self.run(check.test, files)
         if status == _FAILED:
             return Shown(check, Outcome.PROVEN)
         if status == _PASSED:
@@ -93,7 +97,7 @@ def workshop() -> Iterator[Workshop]:
         ) as process:
             assert process.stdin
             assert process.stdout
-            yield Workshop(process.stdin, process.stdout)
+            yield Workshop(copy, process.stdin, process.stdout)
             process.stdin.close()
 
 

@@ -181,7 +181,7 @@ async def test_pin_counts_when_its_owner_hangs_up_before_the_answer(server: Redi
 async def test_commit_is_overloaded_when_redis_is_full_and_forgot_the_scripts(
     server: RedisServer,
 ) -> None:
-    """Loading them again needs memory, too; the log says once why everybody is refused."""
+    """They are loaded all the same; the log says once why everybody is refused."""
     with capture_logs() as logs:
         async with sidecar(server.target) as one:
             await server.ask("CONFIG", "SET", "maxmemory", 1)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sidecar.core import jws as compact
-from sidecar.core import signature
+from sidecar.core import signature, xfcc
 from sidecar.core.deny import DenyEntry, DenyKey, DenyKind, keys_of
 from sidecar.core.model import Action, Allowed, Binding, Effects, Jws, Proof, Ruling, SignedClaims
 from sidecar.core.pins import proof_claim
@@ -137,3 +137,15 @@ def test_entry_holds_for_a_token_without_date_when_newer_ones_pass() -> None:
 
     assert entry.holds_for(make_agent(issued_at=None), NOW)
     assert not entry.holds_for(make_agent(issued_at=NOW - 60), NOW)
+
+
+# --- who calls ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("digits", [0, 2, 62, 66, 128])
+def test_header_says_nothing_when_a_hash_has_another_length(digits: int) -> None:
+    """Half a hash is nobody's certificate."""
+    good, odd = (b"Hash=" + b"a" * length + b";URI=spiffe://a.test/b" for length in (64, digits))
+
+    assert len(xfcc.parse([good])) == 1
+    assert xfcc.parse([odd]) == ()
