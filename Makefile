@@ -61,6 +61,7 @@ docs: $(VENV)/.dev $(OPA) ## print the tables of the manual, and OPA's capabilit
 	@PYTHONPATH=. $(BIN)/python tests/unit/test_tokens_page.py --write
 	@PYTHONPATH=. $(BIN)/python tests/unit/test_bad_tokens_page.py --write
 	@$(BIN)/python -m tests.wycheproof_table
+	@$(BIN)/python -m tests.checks --table
 	@SCOPEGATE_OPA=$(OPA) $(BIN)/python -m tests.policies.test_opa_folder --write
 
 lock: $(VENV)/.dev ## resolve the dependencies again, with hashes

@@ -12,11 +12,11 @@ PAGE: Final = ROOT / "docs" / "checks.md"
 
 _HEAD: Final = """# Checks
 
-Every check between a token's bytes and a call that passes, and the one test that fails without it.
+The checks between a token's bytes and a call that passes, each with one test that fails without it.
 `make soak` takes each out of a copy of the tree in turn and runs its test, which has to pass on the
 whole tree and to fail without the check; otherwise the run fails. `python -m tests.checks WORD ...`
 does so for the checks whose file, heading or name holds one of the words. The list is in
-`tests/checks/list`; `make docs` prints its tables here.
+`tests/checks/list`: a new check is a new entry there. `make docs` prints its tables here.
 
 *Where* is the function. Some checks stand behind others, which refuse the same: all are taken out
 together then, because the test passes until the last one is gone.

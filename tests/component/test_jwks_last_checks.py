@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import pytest
+import ssl
+from pathlib import Path
 
-from tests.fakes_keys import jwks
-from tests.jwks_client import at, client_of
-from tests.jwks_server import JwksServer, status
+from sidecar.adapters.jwks_access import read_access
+from sidecar.adapters.jwks_source import KeySource
+from tests.authority import Authority
 
 
-@pytest.mark.parametrize(("etag", "failures"), [('"b"', 1), ('"a"', 0), ('W/"a"', 0)])
-async def test_304_is_no_answer_when_it_confirms_another_version(etag: str, failures: int) -> None:
-    """RFC 9111, section 4.3.4: it is about a document that we do not have."""
-    async with JwksServer() as server:
-        server.answer = status(200, jwks("a"), ETag='"a"')
-        async with client_of(at(server)) as client:
-            server.answer = status(304, ETag=etag)
-            await client.time.advance(60)
+async def test_old_tls_is_not_spoken_when_there_is_a_private_authority(tmp_path: Path) -> None:
+    """RFC 9325, section 3.1.1: 1.2 or newer, whatever the system's own setting says."""
+    source = KeySource(
+        "https://issuer.test",
+        "test",
+        frozenset({"EdDSA"}),
+        url="https://issuer.test/keys",
+        ca_file=Authority(tmp_path).file,
+    )
+    access = await read_access(source, timeout_s=10)
 
-            assert client.status.failures == failures
+    assert access.tls is not None
+    assert access.tls.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert access.tls.verify_mode is ssl.CERT_REQUIRED
+    assert access.tls.check_hostname
