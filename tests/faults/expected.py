@@ -15,7 +15,7 @@ from sidecar.core.catalogue import Catalogue
 from sidecar.core.lanes import may_be_open
 from sidecar.core.model import Dependency, Stance
 from sidecar.core.stance import OUTAGE_REASON, stance_of
-from tests.faults.kinds import GUARD, Kind, Step, Token
+from tests.faults.kinds import GUARD, STRICT, Kind, Step, Token
 
 PASSED: Final = "passed"
 UNASKED: Final = "passed unasked"
@@ -44,7 +44,9 @@ def expected(kind: Kind, down: AbstractSet[Dependency], catalogue: Catalogue) ->
         return GUARD
     if Dependency.SIDECAR in down:
         stance = stance_of(Dependency.SIDECAR, kind.access, (), 0.0)
-        return UNASKED if lane_is_open and stance is Stance.OPEN else ENVOYS_OWN
+        if not lane_is_open or stance is not Stance.OPEN:
+            return ENVOYS_OWN
+        return STRICT if kind.token is Token.SINGLE else UNASKED
     skipped: list[str] = []
     for step, dependency in (*_LINE, (Step.CLAIM, kind.claim)):
         refused = kind.refused[1].word if kind.refused and kind.refused[0] is step else ""

@@ -15,6 +15,8 @@ from sidecar.core.reasons import Reason
 READ, SENSITIVE, WRITE = Access.READ, Access.SENSITIVE, Access.WRITE
 REVOKED_AGENT: Final = "agent-9"
 GUARD: Final = "guard: 401"
+STRICT: Final = "strict: 403"
+"""Envoy's word on a token that only scopegate can judge, while it is silent."""
 """What Envoy's own check of tokens says on the open lane."""
 
 

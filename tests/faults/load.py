@@ -17,7 +17,7 @@ from typing import Final
 from examples.demo.issuer import Issuer
 from tests.faults.client import Client, reason_of, request
 from tests.faults.expected import ENVOYS_OWN, PASSED, UNASKED, passed_without
-from tests.faults.kinds import GUARD, KINDS, REVOKED_AGENT, Kind, Token
+from tests.faults.kinds import GUARD, KINDS, REVOKED_AGENT, STRICT, Kind, Token
 from tests.faults.tool import CALL_ID, Tool
 
 RATE: Final = 200
@@ -134,7 +134,9 @@ class Load:
             return f"{result.status} although it had reached the tool"
         if result.reason:
             return result.reason
-        return {401: GUARD, 503: ENVOYS_OWN, 0: "no answer"}.get(result.status, f"{result.status}")
+        return {401: GUARD, 403: STRICT, 503: ENVOYS_OWN, 0: "no answer"}.get(
+            result.status, f"{result.status}"
+        )
 
     async def _run(self) -> None:
         began = time.monotonic()

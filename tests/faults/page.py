@@ -32,7 +32,7 @@ for a check; Redis keeps nothing on disk.
 
 - `passed without policy`: passed, and `x-authz-skipped` names the question that nobody answered.
 - `passed unasked`: by Envoy's open lane, marked with `x-envoy-auth-failure-mode-allowed`.
-- `envoy: 503` and `guard: 401` are Envoy's own words, all others scopegate's reasons.
+- `envoy: 503`, `guard: 401`, `strict: 403` are Envoy's own words, all others scopegate's reasons.
 - *Expected while down* is computed from [the stance table](stance.md), as is what each cell may
   hold; one that holds anything else says **not expected**. What was under way when the part fell or
   came back counts after that moment.

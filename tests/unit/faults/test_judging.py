@@ -14,7 +14,7 @@ from sidecar.core.stance import STANCE
 from tests.faults.client import Client, _status
 from tests.faults.expected import ENVOYS_OWN, PASSED, UNASKED, expected, possible
 from tests.faults.faults import FAULTS
-from tests.faults.kinds import GUARD, KINDS, Kind
+from tests.faults.kinds import GUARD, KINDS, STRICT, Kind
 from tests.faults.load import Load, Result, Tokens
 from tests.faults.play import Played
 from tests.faults.tool import Arrival, Tool
@@ -59,6 +59,7 @@ def test_expectation_is_the_tables(dependency: Dependency, access: Access) -> No
         ("forged read", {Dependency.SIDECAR}, GUARD),
         ("forged write", {Dependency.KEYS}, "keys_unavailable"),
         ("revoked agent's read", {Dependency.DENY_LIST}, "revoked"),
+        ("read, single-use token", {Dependency.SIDECAR}, STRICT),
         ("revoked agent's read", {Dependency.SIDECAR}, UNASKED),
         ("revoked agent's write", {Dependency.SIDECAR}, ENVOYS_OWN),
         ("read out of scope", {Dependency.POLICY}, "insufficient_scope"),
