@@ -14,13 +14,15 @@ SPIRE := $(CACHE)/go/spire-$(SPIRE_VERSION)/bin/spire-server
 GENERATED := sidecar/envoy_api/generated
 protoc_into = $(BIN)/python -m grpc_tools.protoc -I proto --python_out=$(1) --pyi_out=$(1) ext_authz.proto
 
-.PHONY: help demo test soak lint bench proto policies docs lock clean
+.PHONY: help parts demo test soak lint bench proto policies docs lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo $(if $(filter opa,$(ENGINE)),$(OPA)) ## run the gate for real, Envoy included; KEEP=1 leaves it running, ENGINE=opa adds OPA
 	@KEEP=$(KEEP) ENGINE=$(ENGINE) SCOPEGATE_OPA=$(if $(filter opa,$(ENGINE)),$(OPA)) $(BIN)/python -m examples.demo
+
+parts: $(OPA) $(SPIRE) # what the tests need and pip has not
 
 test: $(VENV)/.dev $(OPA) $(SPIRE) ## run every test, real Envoy, OPA and SPIRE included
 	@SCOPEGATE_OPA=$(OPA) SCOPEGATE_SPIRE_SERVER=$(SPIRE) $(BIN)/python -m pytest $(ARGS)
