@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from sidecar.core.access import access_of
 from sidecar.core.catalogue import Catalogue, Operation, Route
 from sidecar.core.jsonrpc import TOOLS_CALL
 from sidecar.core.lanes import Lane, lane_digest
+from sidecar.core.locate import Asked, call_for
 from sidecar.core.model import Call, Marker, Peer, Protocol, Request, Scope, ToolCall
 
 
@@ -64,26 +64,7 @@ def call_of(offer: Offer, scopes: Iterable[Scope]) -> Call:
     path = "/" + "/".join(route.path)
     request = request_of(route, "POST" if mcp else offer.method, path, route.path)
     tool = ToolCall(offer.method, offer.tool, {}, 1) if mcp else None
-    return Call(
-        request=request,
-        route=route.name,
-        protocol=route.protocol,
-        access=access_of(request, route, operation, tool),
-        audience=route.audience,
-        tenant=route.tenant,
-        scope=scope,
-        single_use=route.single_use or operation.single_use,
-        forward_token=route.forward_token,
-        rewrite=route.rewrite,
-        params={},
-        tool=tool,
-        server=route.server,
-        outages=route.outages,
-        risk=operation.risk,
-        bind=route.bind,
-        session_header=route.session_header,
-        credentials=route.credentials,
-    )
+    return call_for(request, Asked(route, operation, scope, {}, tool))
 
 
 def request_of(

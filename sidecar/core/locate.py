@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from sidecar.core.access import access_of
@@ -45,19 +46,38 @@ def locate(request: Request, catalogue: Catalogue, markers: frozenset[str]) -> C
     scope = _scope_of(operation.scope, params)
     if isinstance(scope, Refused):
         return scope
+    asked = Asked(route, operation, scope, params, tool)
+    return call_for(request, asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the catalogue says of one request."""
+
+    route: Route
+    operation: Operation
+    scope: Scope
+    """What a token must cover; its identifier is filled in."""
+    params: Mapping[str, str]
+    tool: ToolCall | None
+
+
+def call_for(request: Request, asked: Asked) -> Call:
+    """Put a request together with what is asked for by it."""
+    route, operation = asked.route, asked.operation
     return Call(
         request=request,
         route=route.name,
         protocol=route.protocol,
-        access=access_of(request, route, operation, tool),
+        access=access_of(request, route, operation, asked.tool),
         audience=route.audience,
         tenant=route.tenant,
-        scope=scope,
+        scope=asked.scope,
         single_use=route.single_use or operation.single_use,
         forward_token=route.forward_token,
         rewrite=route.rewrite,
-        params=params,
-        tool=tool,
+        params=asked.params,
+        tool=asked.tool,
         server=route.server,
         outages=route.outages,
         risk=operation.risk,
