@@ -11,6 +11,7 @@ from prometheus_client import generate_latest
 from sidecar.adapters.metrics import Metrics
 from sidecar.core.reasons import Reason
 from sidecar.core.record import record_of
+from tests.pages import printed
 from tests.values import full_verdict
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -27,14 +28,7 @@ TABLES = {"reasons": reasons_table}
 
 
 def with_tables(page: str) -> str:
-    for name, table in TABLES.items():
-        page = re.sub(
-            f"<!-- {name} -->.*?<!-- /{name} -->",
-            f"<!-- {name} -->\n{table()}\n<!-- /{name} -->",
-            page,
-            flags=re.DOTALL,
-        )
-    return page
+    return printed(page, TABLES)
 
 
 def test_tables_are_printed_from_the_code() -> None:

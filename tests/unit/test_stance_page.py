@@ -16,6 +16,7 @@ from sidecar.core.lanes import may_be_open
 from sidecar.core.model import Access, Binding, Dependency, Stance, StanceException
 from sidecar.core.settle import Outgoing
 from sidecar.core.stance import FIXED, FURTHEST_END_S, OUTAGE_REASON, STANCE, faults_of
+from tests.pages import printed
 from tests.requests import make_mcp_route, make_operation, make_route
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -159,14 +160,7 @@ TABLES = {
 
 
 def with_tables(page: str) -> str:
-    for name, table in TABLES.items():
-        page = re.sub(
-            f"<!-- {name} -->.*?<!-- /{name} -->",
-            f"<!-- {name} -->\n{table()}\n<!-- /{name} -->",
-            page,
-            flags=re.DOTALL,
-        )
-    return page
+    return printed(page, TABLES)
 
 
 def test_the_page_is_what_the_code_says() -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
 from sidecar.config.lifetime_section import LifetimeSettings
 from sidecar.config.profiles import PRESETS, Preset
+from tests.pages import printed
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "tokens.md"
 
@@ -56,14 +56,7 @@ TABLES = {"profiles": profiles_table, "lifetimes": lifetimes_table}
 
 
 def with_tables(page: str) -> str:
-    for name, table in TABLES.items():
-        page = re.sub(
-            f"<!-- {name} -->.*?<!-- /{name} -->",
-            f"<!-- {name} -->\n{table()}\n<!-- /{name} -->",
-            page,
-            flags=re.DOTALL,
-        )
-    return page
+    return printed(page, TABLES)
 
 
 def test_the_page_is_what_the_code_says() -> None:
